@@ -1,0 +1,51 @@
+/**
+ * What a strategy may see: a read-only view of a key, and the circumstances of one pick.
+ */
+
+/**
+ * A key as strategies see it. It holds no secret.
+ *
+ * **Gotchas**
+ *
+ * The view is live: the pool keeps one object per key and updates it as leases open and settle. Read it inside `pick`;
+ * copy what must be kept.
+ */
+export interface Candidate {
+  /** Stable and loggable. */
+  readonly id: string
+  /** The account that owns the key; `undefined` if not known, and then the key shares its fate with no other. */
+  readonly account: string | undefined
+  readonly workspace: string | undefined
+  /** Greater than 0; 1 by default. */
+  readonly weight: number
+  /** A whole number from 0 up, lower is preferred by strategies that look at tiers; 0 by default. */
+  readonly tier: number
+  readonly labels: Readonly<Record<string, string>>
+  /** Requests in flight, counted from the pick to the settlement. */
+  readonly inFlight: number
+  /** The most requests that may be in flight; `Infinity` by default. */
+  readonly maxInFlight: number
+  /** USD left: the last reading less local holds and debits. `undefined`: uncapped, or not known. */
+  readonly credit: number | undefined
+  /** Smoothed duration of successful uses in milliseconds, quick to rise and slow to fall; `undefined` before the first. */
+  readonly latency: number | undefined
+}
+
+/**
+ * The circumstances of one pick, read once from `Clock` and `Random`, so that a run under `TestClock` and a seed is
+ * reproducible.
+ */
+export interface PickContext {
+  /** 0 for the first try of a request, 1 for its first retry, and so on. */
+  readonly attempt: number
+  /** Milliseconds since the epoch. */
+  readonly nowMillis: number
+  /** A number from 0 (inclusive) to 1 (exclusive). */
+  readonly random: () => number
+  /** Requests with the same affinity gain from meeting the same key or account: a session, a prompt prefix. */
+  readonly affinity: string | undefined
+  /** What is behind the key: for OpenRouter the model. Faults of scope `upstream` belong to it. */
+  readonly upstream: string | undefined
+  /** USD the request is expected to cost; `undefined` if there is no idea. */
+  readonly estimate: number | undefined
+}

@@ -1,0 +1,41 @@
+/**
+ * The port to whoever knows about money: what a request will cost, and what a key has left.
+ *
+ * Readings come in through `KeyPool.credit`; what a request costs between two readings is held and debited by the pool.
+ */
+import * as Context from "effect/Context"
+import type { PickContext } from "./Candidate.ts"
+
+/**
+ * What the balancer asks about credit. Both are synchronous and must not throw.
+ */
+export interface Credits {
+  /** USD that the request may cost, held on its key from the pick to the settlement; `undefined` if there is no idea. */
+  readonly estimate: (context: PickContext) => number | undefined
+  /** An answer contradicted what is known of the key's credit (a 402): a cue to read it again soon. Never blocks. */
+  readonly doubt: (keyId: string) => void
+}
+
+/** Knows nothing: no holds, and every key's credit stays unknown. */
+export const unknown: Credits = { estimate: () => undefined, doubt: () => {} }
+
+/**
+ * The credits of the balancer; unknown unless a layer says otherwise.
+ */
+export const Credits: Context.Reference<Credits> = Context.Reference<Credits>("@evenkeel/core/Credits", {
+  defaultValue: () => unknown
+})
+
+/**
+ * One reading of a key's credit.
+ */
+export interface Reading {
+  /** USD left; `undefined` for a key without a cap. */
+  readonly remaining: number | undefined
+  /** When the reading was asked for, in milliseconds since the epoch: what settled later is not in it. */
+  readonly requestedAt: number
+  /** By how many milliseconds the source may lag behind what was spent. Default 0. */
+  readonly lag?: number | undefined
+  /** When the cap is filled up again, in milliseconds since the epoch; `undefined` if never, or not known. */
+  readonly resetsAt?: number | undefined
+}

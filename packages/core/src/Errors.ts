@@ -1,0 +1,101 @@
+/**
+ * The typed errors of the core. None of them holds a secret.
+ */
+import * as Data from "effect/Data"
+import type { Ineligible } from "./Filter.ts"
+import { quietly } from "./internal/quietly.ts"
+import type { Faulted } from "./Outcome.ts"
+
+/**
+ * Why one key could not serve.
+ */
+export interface KeyVerdict extends Ineligible {
+  readonly keyId: string
+  readonly account: string | undefined
+}
+
+/**
+ * One use that ended in a fault, as the trail of a request records it.
+ */
+export interface Attempt {
+  readonly keyId: string
+  /** From 0. */
+  readonly attempt: number
+  readonly outcome: Faulted
+  readonly durationMillis: number
+}
+
+/**
+ * No key can serve this request now: for each key the reason, the scope, since when and until when.
+ *
+ * **Details**
+ *
+ * `retryAt` is the earliest time at which any key could serve, in milliseconds since the epoch; `undefined` if none is
+ * known. `attempts` is what this request met before it ran out of keys, and `lastError` the error of the last of them.
+ *
+ * **Gotchas**
+ *
+ * It carries no stack trace: refusing must stay cheap when everything is down. Its message says all it knows.
+ */
+export class NoEligibleKey extends Data.TaggedError("NoEligibleKey")<{
+  readonly keys: ReadonlyArray<KeyVerdict>
+  readonly retryAt: number | undefined
+  readonly attempts: ReadonlyArray<Attempt>
+  readonly lastError: unknown
+}> {
+  override get message(): string {
+    if (this.keys.length === 0) return "No key can serve: the pool is empty"
+    const keys = this.keys.map((key) => `${key.keyId} ${describe(key)}`).join("; ")
+    const when = this.retryAt === undefined ? "" : `; the earliest at ${new Date(this.retryAt).toISOString()}`
+    return `No key can serve: ${keys}${when}`
+  }
+}
+
+/**
+ * Builds a `NoEligibleKey`; the earliest time follows from the verdicts.
+ */
+export const noEligibleKey = (
+  keys: ReadonlyArray<KeyVerdict>,
+  attempts: ReadonlyArray<Attempt> = [],
+  lastError?: unknown
+): NoEligibleKey => quietly(() => new NoEligibleKey({ keys, retryAt: earliest(keys), attempts, lastError }))
+
+/**
+ * The pool has no key of this id.
+ */
+export class UnknownKey extends Data.TaggedError("UnknownKey")<{ readonly keyId: string }> {
+  override get message(): string {
+    return `The pool has no key with id ${JSON.stringify(this.keyId)}`
+  }
+}
+
+/**
+ * A failure that says whose fault it was. `Balancer.use` takes the outcome from it unless told otherwise.
+ *
+ * **When to use**
+ *
+ * To balance anything but OpenRouter's API: fail with a `Fault` where a key, its account or what is behind it is to
+ * blame, and with any other error where the request is.
+ */
+export class Fault extends Data.TaggedError("Fault")<{
+  readonly outcome: Faulted
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    return `${this.outcome.scope} ${this.outcome.reason}${this.outcome.status === undefined ? "" : ` (${this.outcome.status})`}`
+  }
+}
+
+const describe = (no: Ineligible): string => {
+  const scope = no.scope === "key" || no.scope === "request" ? "" : ` (${no.scope})`
+  const until = no.until === undefined ? "" : ` until ${new Date(no.until).toISOString()}`
+  return `${no.reason}${scope}${until}`
+}
+
+const earliest = (keys: ReadonlyArray<KeyVerdict>): number | undefined => {
+  let least: number | undefined
+  for (const { until } of keys) {
+    if (until !== undefined && (least === undefined || until < least)) least = until
+  }
+  return least
+}

@@ -1,0 +1,251 @@
+/**
+ * The keys of a program and all that is known about them. The pool is the only writer of key state: everything else
+ * reads, or tells it what happened.
+ */
+import type * as Config from "effect/Config"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { Reading } from "./Credits.ts"
+import { UnknownKey } from "./Errors.ts"
+import type { Ineligible } from "./Filter.ts"
+import { defaultCooldowns, type Cooldowns } from "./internal/bench.ts"
+import { Engine } from "./internal/engine.ts"
+import type { Entry } from "./internal/entry.ts"
+import * as Key from "./Key.ts"
+import * as KeyConfig from "./KeyConfig.ts"
+import type { FaultReason, FaultScope } from "./Outcome.ts"
+import type { PoolEvent } from "./PoolEvent.ts"
+import { SharedFacts, local } from "./SharedFacts.ts"
+
+export type { Cooldown, Cooldowns } from "./internal/bench.ts"
+
+/**
+ * The state of one key at one time. It holds no secret.
+ */
+export interface KeySnapshot {
+  readonly id: string
+  readonly account: string | undefined
+  readonly workspace: string | undefined
+  readonly weight: number
+  readonly tier: number
+  readonly maxInFlight: number
+  readonly labels: Readonly<Record<string, string>>
+  readonly inFlight: number
+  /** USD left; `undefined`: uncapped, or not known. */
+  readonly credit: number | undefined
+  /** When the credit was last read, in milliseconds since the epoch. */
+  readonly creditReadAt: number | undefined
+  /** Smoothed milliseconds of successful uses. */
+  readonly latency: number | undefined
+  /** Why the pool would not offer the key now; `undefined` if it would. Breakers and selectors may still object. */
+  readonly ineligible: Ineligible | undefined
+  /** Uses opened, and how they ended. */
+  readonly leased: number
+  readonly succeeded: number
+  readonly faulted: number
+  readonly ignored: number
+  /** USD spent through this pool, as far as answers told it. */
+  readonly spent: number
+}
+
+/**
+ * A scope behind all keys that is out for now.
+ */
+export interface SharedBench extends Ineligible {
+  readonly id: string
+}
+
+/**
+ * The state of the pool at one time.
+ */
+export interface PoolSnapshot {
+  readonly at: number
+  readonly keys: ReadonlyArray<KeySnapshot>
+  /** Upstreams, or the host, that are benched. */
+  readonly benches: ReadonlyArray<SharedBench>
+  /** Requests that wait for a permit. */
+  readonly waiting: number
+}
+
+/**
+ * Options of a pool.
+ */
+export interface Options {
+  /** At least one; more can be added while the pool runs. */
+  readonly keys: ReadonlyArray<Key.Input>
+  /**
+   * How long a fault benches its scope when the answer does not say: `base`, doubled each time it returns, up to `max`.
+   * Defaults: throttled 5 s to 1 min, exhausted 5 min to 1 h, rejected 1 min to 1 h, unavailable not at all.
+   */
+  readonly cooldowns?: Partial<Cooldowns> | undefined
+  /** The age at which a reading of credit is no longer gone by. Default 15 minutes: many times the usual interval. */
+  readonly creditMaxAge?: Duration.Input | undefined
+}
+
+/**
+ * The pool of keys.
+ */
+export class KeyPool extends Context.Service<
+  KeyPool,
+  {
+    /** Adds a key. Requests that wait may use it at once. */
+    readonly add: (input: Key.Input) => Effect.Effect<Key.Key, Key.InvalidKey>
+    /** Changes traits of a key (weight, tier, `maxInFlight`, account, labels); counts and credit are kept. */
+    readonly change: (id: string, traits: Key.Traits) => Effect.Effect<Key.Key, Key.InvalidKey | UnknownKey>
+    /**
+     * Gives the key no new requests, and waits until those in flight have settled. Interrupting the wait leaves the key
+     * draining; `resume` takes it back, `remove` ends it.
+     */
+    readonly drain: (id: string) => Effect.Effect<void, UnknownKey>
+    /** Ends the draining of a key. */
+    readonly resume: (id: string) => Effect.Effect<void, UnknownKey>
+    /** Removes a key at once. Requests in flight on it go on and settle; nobody is told to use it again. */
+    readonly remove: (id: string) => Effect.Effect<void, UnknownKey>
+    /** Takes a reading of a key's credit. */
+    readonly credit: (id: string, reading: Reading) => Effect.Effect<void, UnknownKey>
+    /** Benches a scope by hand, from now on; of two deadlines the later one holds. */
+    readonly bench: (bench: {
+      readonly scope: FaultScope
+      readonly id: string
+      readonly reason: FaultReason
+      readonly for: Duration.Input
+    }) => Effect.Effect<void>
+    /** Lifts the bench of a scope; `false` if there was none. */
+    readonly readmit: (scope: FaultScope, id: string) => Effect.Effect<boolean>
+    /** The keys, with their secrets. */
+    readonly keys: Effect.Effect<ReadonlyArray<Key.Key>>
+    readonly snapshot: Effect.Effect<PoolSnapshot>
+    /** Changes from the subscription on. Who falls more than 1,024 behind loses the oldest. */
+    readonly changes: Stream.Stream<PoolEvent>
+    /** @internal */
+    readonly engine: Engine
+  }
+>()("@evenkeel/core/KeyPool") {}
+
+/**
+ * Makes a pool from given keys.
+ */
+export const make = Effect.fnUntraced(function* (
+  options: Options
+): Effect.fn.Return<KeyPool["Service"], Key.InvalidKey, Scope.Scope> {
+  const keys = yield* Key.makeAll(options.keys)
+  if (keys.length === 0) {
+    return yield* new Key.InvalidKey({ position: undefined, field: "keys", expected: "a list of at least one key" })
+  }
+  const shared = yield* SharedFacts
+  const events = yield* Effect.acquireRelease(PubSub.sliding<PoolEvent>(1024), PubSub.shutdown)
+  const engine = new Engine({
+    cooldowns: { ...defaultCooldowns, ...options.cooldowns },
+    creditMaxAge: Duration.toMillis(options.creditMaxAge ?? "15 minutes"),
+    emit: (event) => void PubSub.publishUnsafe(events, event),
+    publish: shared.publish
+  })
+  for (const key of keys) engine.add(key)
+  if (shared !== local) {
+    yield* Stream.runForEach(shared.facts, (fact) => Effect.sync(() => engine.apply(fact))).pipe(Effect.forkScoped)
+  }
+  return fromEngine(engine, Stream.fromPubSub(events))
+})
+
+/**
+ * The layer of a pool of given keys.
+ *
+ * **Gotchas**
+ *
+ * Bind the result to a constant: each call makes a layer, and so a pool, of its own.
+ */
+export const layer = (options: Options): Layer.Layer<KeyPool, Key.InvalidKey> => Layer.effect(KeyPool, make(options))
+
+/**
+ * The layer of a pool whose keys come from `Config`: `OPENROUTER_KEYS`, `OPENROUTER_API_KEY` or `OPENROUTER_KEY_1` and
+ * so on (see `KeyConfig.fromConfig`).
+ */
+export const layerConfigWith = (
+  options: Omit<Options, "keys">
+): Layer.Layer<KeyPool, Key.InvalidKey | Config.ConfigError> =>
+  Layer.effect(
+    KeyPool,
+    Effect.flatMap(KeyConfig.fromConfig, (inputs) => make({ ...options, keys: inputs }))
+  )
+
+/**
+ * `layerConfigWith` and the defaults.
+ */
+export const layerConfig: Layer.Layer<KeyPool, Key.InvalidKey | Config.ConfigError> = layerConfigWith({})
+
+const fromEngine = (engine: Engine, changes: Stream.Stream<PoolEvent>): KeyPool["Service"] => {
+  const withEntry = <A, E, R>(id: string, f: (entry: Entry) => Effect.Effect<A, E, R>) =>
+    Effect.suspend((): Effect.Effect<A, E | UnknownKey, R> => {
+      const entry = engine.get(id)
+      return entry === undefined ? Effect.fail(new UnknownKey({ keyId: id })) : f(entry)
+    })
+  return KeyPool.of({
+    add: Effect.fnUntraced(function* (input) {
+      const added = yield* Key.make(input)
+      const present = engine.entries.map((entry) => entry.key)
+      const refused = Key.duplicate(present, added, undefined)
+      if (refused !== undefined) return yield* refused
+      engine.add(added)
+      return added
+    }),
+    change: (id, traits) =>
+      withEntry(id, (entry) =>
+        Effect.map(Key.change(entry.key, traits), (key) => {
+          engine.change(entry, key)
+          return key
+        })
+      ),
+    drain: (id) =>
+      withEntry(id, (entry) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          engine.drain(entry, now)
+          return idle(entry)
+        })
+      ),
+    resume: (id) => withEntry(id, (entry) => Effect.sync(() => engine.resume(entry))),
+    remove: (id) => withEntry(id, (entry) => Effect.sync(() => engine.remove(entry))),
+    credit: (id, reading) => withEntry(id, (entry) => Effect.sync(() => engine.credit(entry, reading))),
+    bench: ({ scope, id, reason, for: duration }) =>
+      Effect.map(Clock.currentTimeMillis, (now) =>
+        engine.bench(scope, id, reason, now, now + Duration.toMillis(duration))
+      ),
+    readmit: (scope, id) => Effect.sync(() => engine.readmit(scope, id)),
+    keys: Effect.sync(() => engine.entries.map((entry) => entry.key)),
+    snapshot: Effect.map(Clock.currentTimeMillis, (now) => snapshot(engine, now)),
+    changes,
+    engine
+  })
+}
+
+/** Waits until nothing is in flight on the key. */
+const idle = (entry: Entry): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    if (entry.view.inFlight === 0) return resume(Effect.void)
+    const done = () => resume(Effect.void)
+    entry.idle.add(done)
+    return Effect.sync(() => entry.idle.delete(done))
+  })
+
+const snapshot = (engine: Engine, at: number): PoolSnapshot => ({
+  at,
+  keys: engine.inspect(at).map(([entry, ineligible]) => ({
+    ...entry.view,
+    creditReadAt: entry.ledger.readAt,
+    ineligible,
+    leased: entry.leased,
+    succeeded: entry.succeeded,
+    faulted: entry.faulted,
+    ignored: entry.ignored,
+    spent: entry.spent
+  })),
+  benches: engine
+    .sharedBenches(at)
+    .map(({ scope, id, reason, since, until }) => ({ scope, id, reason, since, until })),
+  waiting: engine.waiters.size
+})

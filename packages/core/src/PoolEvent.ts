@@ -1,0 +1,22 @@
+/**
+ * What happens to a pool, as its stream of changes tells it.
+ */
+import type { FaultReason, FaultScope } from "./Outcome.ts"
+
+/** A change of the pool. Times are in milliseconds since the epoch, credit in USD. */
+export type PoolEvent =
+  | { readonly _tag: "KeyAdded"; readonly keyId: string }
+  | { readonly _tag: "KeyChanged"; readonly keyId: string }
+  | { readonly _tag: "KeyDraining"; readonly keyId: string }
+  | { readonly _tag: "KeyResumed"; readonly keyId: string }
+  | { readonly _tag: "KeyRemoved"; readonly keyId: string }
+  | {
+      readonly _tag: "Benched"
+      readonly scope: FaultScope
+      readonly id: string
+      readonly reason: FaultReason
+      readonly since: number
+      readonly until: number
+    }
+  | { readonly _tag: "Readmitted"; readonly scope: FaultScope; readonly id: string }
+  | { readonly _tag: "CreditRead"; readonly keyId: string; readonly credit: number | undefined }

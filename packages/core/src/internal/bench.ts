@@ -1,0 +1,69 @@
+/**
+ * A bench: why a scope is out, since when and until when. It is itself the verdict that filters hand out.
+ */
+import * as Duration from "effect/Duration"
+import type { Ineligible } from "../Filter.ts"
+import type { FaultReason, FaultScope } from "../Outcome.ts"
+
+/** How long a fault benches when it does not say so itself: `base`, doubled for each repetition, up to `max`. */
+export interface Cooldown {
+  readonly base: Duration.Input
+  readonly max: Duration.Input
+}
+
+export type Cooldowns = Readonly<Record<Exclude<FaultReason, "insufficient">, Cooldown>>
+
+export const defaultCooldowns: Cooldowns = {
+  // OpenRouter's own limits are per minute; a few seconds let a burst pass.
+  throttled: { base: "5 seconds", max: "1 minute" },
+  // A top-up or a reset takes minutes at least, and one probe an hour costs nothing.
+  exhausted: { base: "5 minutes", max: "1 hour" },
+  // New keys are refused for minutes at times, revoked ones for ever.
+  rejected: { base: "1 minute", max: "1 hour" },
+  // Failures behind the key are the circuit breaker's business; only a Retry-After benches.
+  unavailable: { base: 0, max: 0 }
+}
+
+export const cooldownMillis = (cooldown: Cooldown, strikes: number): number => {
+  const base = Duration.toMillis(cooldown.base)
+  return base === 0 ? 0 : Math.min(base * 2 ** Math.min(strikes, 30), Duration.toMillis(cooldown.max))
+}
+
+export class Bench implements Ineligible {
+  readonly scope: FaultScope
+  readonly id: string
+  reason: FaultReason
+  since: number
+  until: number
+  /** The order in which it was set: only a use that began later can lift it. */
+  sequence: number
+  /** How often in a row a use on this scope has met a fault after its time was up. */
+  strikes = 0
+  /** Probes under way; at most one. */
+  probing = 0
+
+  constructor(scope: FaultScope, id: string, reason: FaultReason, since: number, until: number, sequence: number) {
+    this.scope = scope
+    this.id = id
+    this.reason = reason
+    this.since = since
+    this.until = until
+    this.sequence = sequence
+  }
+
+  /**
+   * A credential that was refused, or a purse that was empty, has to prove itself again: when the time is up, one
+   * request goes ahead and the rest wait for what it meets. A throttled scope just goes on.
+   */
+  get probation(): boolean {
+    return this.reason === "rejected" || this.reason === "exhausted"
+  }
+
+  blocks(nowMillis: number): Ineligible | undefined {
+    if (nowMillis < this.until) return this
+    if (this.probation && this.probing > 0) {
+      return { reason: "probing", scope: this.scope, since: this.since, until: undefined }
+    }
+    return undefined
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * The state of one key, and of the groups it belongs to. Only the engine writes it.
+ */
+import type { Candidate } from "../Candidate.ts"
+import type { Ineligible } from "../Filter.ts"
+import type { Key } from "../Key.ts"
+import type { Bench } from "./bench.ts"
+import { Ledger } from "./ledger.ts"
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+/** An account or a workspace: keys that share their fate. */
+export interface Group {
+  readonly id: string
+  keys: number
+  bench: Bench | undefined
+}
+
+export class Entry {
+  key: Key
+  /** One object for the life of the key: what strategies see. */
+  readonly view: Mutable<Candidate>
+  readonly ledger = new Ledger()
+  account: Group | undefined
+  workspace: Group | undefined
+  bench: Bench | undefined
+  /** Set while the key takes no new requests. */
+  draining: Ineligible | undefined
+  removed = false
+  /** Resumed when nothing is in flight any more. */
+  readonly idle = new Set<() => void>()
+  /** The pick this key was last offered to; it guards against a selector that chooses what it was not given. */
+  offered = 0
+  leased = 0
+  succeeded = 0
+  faulted = 0
+  ignored = 0
+  /** USD spent, as far as known. */
+  spent = 0
+  private latencyAt = 0
+
+  constructor(key: Key) {
+    this.key = key
+    this.view = { ...traitsOf(key), id: key.id, inFlight: 0, credit: undefined, latency: undefined }
+  }
+
+  adopt(key: Key): void {
+    this.key = key
+    Object.assign(this.view, traitsOf(key))
+  }
+
+  /** Peak EWMA: a slower use counts at once, faster ones only with time (Finagle's PeakEwma; half-life about 7 s). */
+  observe(elapsedMillis: number, nowMillis: number): void {
+    const old = this.view.latency
+    if (old === undefined || elapsedMillis > old) this.view.latency = elapsedMillis
+    else {
+      const decay = Math.exp(-Math.max(0, nowMillis - this.latencyAt) / 10_000)
+      this.view.latency = old * decay + elapsedMillis * (1 - decay)
+    }
+    this.latencyAt = nowMillis
+  }
+}
+
+const traitsOf = (key: Key) => ({
+  account: key.account,
+  workspace: key.workspace,
+  weight: key.weight,
+  tier: key.tier,
+  labels: key.labels,
+  maxInFlight: key.maxInFlight
+})
