@@ -15,7 +15,7 @@ import type { PickContext } from "./Candidate.ts"
 import { Credits } from "./Credits.ts"
 import { Fault, noEligibleKey, type Attempt, type NoEligibleKey } from "./Errors.ts"
 import * as Filter from "./Filter.ts"
-import { verdictOf, type Demand, type Engine, type Strategy } from "./internal/engine.ts"
+import { verdictOf, type Demand, type Engine, type Strategy, type Waiter } from "./internal/engine.ts"
 import type { OpenLease } from "./internal/openLease.ts"
 import { KeyPool } from "./KeyPool.ts"
 import type { Lease } from "./Lease.ts"
@@ -102,13 +102,14 @@ export const make = Effect.fnUntraced(function* (
     name: selector.name,
     picker: yield* selector.make,
     breaker,
+    credits,
     filter: filters.length === 0 ? undefined : Filter.all(...filters)
   }
   yield* Effect.acquireRelease(
     Effect.sync(() => engine.strategies.add(strategy)),
     () => Effect.sync(() => engine.strategies.delete(strategy))
   )
-  const room: Room = { engine, strategy, retry, credits, maxWaiting: options.maxWaiting ?? 10_000 }
+  const room: Room = { engine, strategy, retry, maxWaiting: options.maxWaiting ?? 10_000 }
   return Balancer.of({
     // One uninterruptible region holds the whole request, and only `f`, waiting and sleeping are let out of it: between
     // the count and its release there is no point at which an interruption could fall.
@@ -159,7 +160,6 @@ interface Room {
   readonly engine: Engine
   readonly strategy: Strategy
   readonly retry: RetryPolicy
-  readonly credits: Credits
   readonly maxWaiting: number
 }
 
@@ -198,7 +198,7 @@ class Request {
       upstream: options?.upstream,
       estimate: options?.estimate
     }
-    context.estimate ??= room.credits.estimate(context)
+    context.estimate ??= room.strategy.credits.estimate(context)
     return { strategy: room.strategy, context, tried: this.tried, now: this.now }
   }
 
@@ -227,27 +227,29 @@ class Request {
     const lease = this.room.engine.acquire(demand)
     if (lease !== undefined) return Effect.succeed(lease)
     const { engine, maxWaiting } = this.room
-    return engine.waiters.size < maxWaiting && engine.busy(demand) ? this.wait : this.refuse
+    return engine.waiters.size < maxWaiting && engine.busy(demand) ? this.wait : Effect.fail(this.refusal(demand))
   })
 
-  private readonly refuse: Effect.Effect<never, NoEligibleKey> = Effect.suspend(() => {
-    const verdicts = this.room.engine.verdicts(this.demand())
+  /** Why the demand was refused, as of the time at which it was: a moment later a key may serve again. */
+  private refusal(demand: Demand): NoEligibleKey {
+    const verdicts = this.room.engine.verdicts(demand)
     const keys = verdicts.flatMap(([entry, no]) => (no === undefined ? [] : [verdictOf(entry, no)]))
-    return Effect.fail(noEligibleKey(keys, this.attempts, this.lastError))
-  })
+    return noEligibleKey(keys, this.attempts, this.lastError)
+  }
 
   private readonly wait: Effect.Effect<OpenLease, NoEligibleKey> = Effect.suspend(() => {
     const { waiters } = this.room.engine
     let given: OpenLease | undefined
     return this.restore(
       Effect.callback<OpenLease, NoEligibleKey>((resume) => {
-        const waiter = {
+        const waiter: Waiter = {
           demand: this.demand,
-          resume: (lease: OpenLease | undefined) => {
+          answer: (lease, demand) => {
             given = lease
-            resume(lease === undefined ? this.refuse : Effect.succeed(lease))
+            const answer = lease === undefined ? Effect.fail(this.refusal(demand)) : Effect.succeed(lease)
+            return () => resume(answer)
           },
-          die: (defect: unknown) => resume(Effect.die(defect))
+          die: (defect) => resume(Effect.die(defect))
         }
         waiters.add(waiter)
         return Effect.sync(() => waiters.delete(waiter))
@@ -271,7 +273,16 @@ class Request {
       durationMillis: Math.max(0, this.now() - lease.context.nowMillis)
     })
     if (exit._tag === "Failure") this.lastError = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
-    if (outcome.reason === "exhausted" || outcome.reason === "insufficient") this.room.credits.doubt(lease.key.id)
+  }
+
+  /** What failed is not offered to this request again: the key, or all that share its fault with it. */
+  private exclude({ keyId, outcome: { scope } }: Extract<Failure, { _tag: "Faulted" }>): void {
+    const tried = (this.tried ??= new Set<string>())
+    tried.add(keyId)
+    if (scope !== "account" && scope !== "workspace") return
+    const { entries } = this.room.engine
+    const owner = entries.find((entry) => entry.key.id === keyId)?.key[scope]
+    for (const { key } of entries) if (owner !== undefined && key[scope] === owner) tried.add(key.id)
   }
 
   private retry<A, E, R, E2>(
@@ -287,7 +298,7 @@ class Request {
           case "Stop":
             return otherwise
           case "Rotate":
-            if (failure._tag === "Faulted") (this.tried ??= new Set()).add(failure.keyId)
+            if (failure._tag === "Faulted") this.exclude(failure)
             this.attempt++
             return again()
           case "Retry":

@@ -7,17 +7,19 @@ import * as Context from "effect/Context"
 import type { PickContext } from "./Candidate.ts"
 
 /**
- * What the balancer asks about credit. Both are synchronous and must not throw.
+ * What the balancer asks, and tells, about credit. All of it is synchronous, must not block, and must not throw.
  */
 export interface Credits {
   /** USD that the request may cost, held on its key from the pick to the settlement; `undefined` if there is no idea. */
   readonly estimate: (context: PickContext) => number | undefined
-  /** An answer contradicted what is known of the key's credit (a 402): a cue to read it again soon. Never blocks. */
+  /** A request has cost this much (USD). */
+  readonly observe: (context: PickContext, cost: number) => void
+  /** An answer contradicted what is known of the key's credit (a 402): a cue to read it again soon. */
   readonly doubt: (keyId: string) => void
 }
 
 /** Knows nothing: no holds, and every key's credit stays unknown. */
-export const unknown: Credits = { estimate: () => undefined, doubt: () => {} }
+export const unknown: Credits = { estimate: () => undefined, observe: () => {}, doubt: () => {} }
 
 /**
  * The credits of the balancer; unknown unless a layer says otherwise.

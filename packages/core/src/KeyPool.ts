@@ -118,6 +118,8 @@ export class KeyPool extends Context.Service<
     }) => Effect.Effect<void>
     /** Lifts the bench of a scope; `false` if there was none. */
     readonly readmit: (scope: FaultScope, id: string) => Effect.Effect<boolean>
+    /** A key, with its secret. */
+    readonly key: (id: string) => Effect.Effect<Key.Key, UnknownKey>
     /** The keys, with their secrets. */
     readonly keys: Effect.Effect<ReadonlyArray<Key.Key>>
     readonly snapshot: Effect.Effect<PoolSnapshot>
@@ -216,6 +218,7 @@ const fromEngine = (engine: Engine, changes: Stream.Stream<PoolEvent>): KeyPool[
         engine.bench(scope, id, reason, now, now + Duration.toMillis(duration))
       ),
     readmit: (scope, id) => Effect.sync(() => engine.readmit(scope, id)),
+    key: (id) => withEntry(id, (entry) => Effect.succeed(entry.key)),
     keys: Effect.sync(() => engine.entries.map((entry) => entry.key)),
     snapshot: Effect.map(Clock.currentTimeMillis, (now) => snapshot(engine, now)),
     changes,
@@ -237,7 +240,13 @@ const snapshot = (engine: Engine, at: number): PoolSnapshot => ({
   keys: engine.inspect(at).map(([entry, ineligible]) => ({
     ...entry.view,
     creditReadAt: entry.ledger.readAt,
-    ineligible,
+    // A copy: what says no is live.
+    ineligible: ineligible && {
+      reason: ineligible.reason,
+      scope: ineligible.scope,
+      since: ineligible.since,
+      until: ineligible.until
+    },
     leased: entry.leased,
     succeeded: entry.succeeded,
     faulted: entry.faulted,

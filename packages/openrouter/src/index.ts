@@ -1,1 +1,14 @@
-export {}
+/**
+ * OpenRouter for Evenkeel.
+ */
+export * as BalancedHttpClient from "./BalancedHttpClient.ts"
+export * as Batch from "./Batch.ts"
+export * as ChatRequest from "./ChatRequest.ts"
+export * as ChatResponse from "./ChatResponse.ts"
+export * as Classifier from "./Classifier.ts"
+export * as KeyInfo from "./KeyInfo.ts"
+export * as Model from "./Model.ts"
+export * as OpenRouter from "./OpenRouter.ts"
+export * as OpenRouterCredits from "./OpenRouterCredits.ts"
+export * as OpenRouterError from "./OpenRouterError.ts"
+export * as ProviderRouting from "./ProviderRouting.ts"

@@ -1,1 +1,4 @@
-export {}
+/**
+ * Tests of programs that speak to OpenRouter, without OpenRouter.
+ */
+export * as Simulator from "./Simulator.ts"

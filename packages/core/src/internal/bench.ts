@@ -30,8 +30,8 @@ export const cooldownMillis = (cooldown: Cooldown, strikes: number): number => {
 }
 
 export class Bench implements Ineligible {
-  readonly scope: FaultScope
-  readonly id: string
+  scope: FaultScope
+  id: string
   reason: FaultReason
   since: number
   until: number

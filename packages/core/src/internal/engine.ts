@@ -6,7 +6,7 @@ import * as Duration from "effect/Duration"
 import type * as Arr from "effect/Array"
 import type { Candidate, PickContext } from "../Candidate.ts"
 import { closed, type Breaker } from "../Breaker.ts"
-import type { Reading } from "../Credits.ts"
+import { unknown, type Credits, type Reading } from "../Credits.ts"
 import type { KeyVerdict } from "../Errors.ts"
 import type { Filter, Ineligible } from "../Filter.ts"
 import type { Key } from "../Key.ts"
@@ -16,6 +16,7 @@ import type { Picker } from "../Selector.ts"
 import type { Fact } from "../SharedFacts.ts"
 import { Bench, cooldownMillis, type Cooldowns } from "./bench.ts"
 import { Entry, type Group } from "./entry.ts"
+import { usable } from "./ledger.ts"
 import { OpenLease } from "./openLease.ts"
 
 /** A balancer's strategy, as the engine uses it. */
@@ -23,6 +24,7 @@ export interface Strategy {
   readonly name: string
   readonly picker: Picker
   readonly breaker: Breaker
+  readonly credits: Credits
   /** The selector's own facts and the balancer's further filters. */
   readonly filter: Filter | undefined
 }
@@ -40,8 +42,11 @@ export interface Demand {
 export interface Waiter {
   /** The demand as of now: the time is read anew. */
   readonly demand: () => Demand
-  /** A lease, or `undefined` when waiting has become pointless. */
-  readonly resume: (lease: OpenLease | undefined) => void
+  /**
+   * Hands over a lease, or `undefined` when waiting has become pointless. From here on the waiter owns the lease; the
+   * result resumes it.
+   */
+  readonly answer: (lease: OpenLease | undefined, demand: Demand) => () => void
   readonly die: (defect: unknown) => void
 }
 
@@ -70,6 +75,9 @@ export class Engine {
   private views: ReadonlyArray<Candidate> = []
   private round = 0
   private sequence = 0
+  /** Waiters that have their answer and are yet to be resumed. */
+  private readonly answered = new Set<() => void>()
+  private resuming = false
 
   constructor(options: EngineOptions) {
     this.options = options
@@ -215,7 +223,7 @@ export class Engine {
 
   private short(entry: Entry, context: PickContext): Ineligible | undefined {
     const { ledger, view } = entry
-    if (ledger.readAt !== undefined && context.nowMillis - ledger.readAt > this.options.creditMaxAge) {
+    if (ledger.outdated(context.nowMillis, this.options.creditMaxAge)) {
       ledger.forget()
       view.credit = undefined
       return undefined
@@ -257,8 +265,9 @@ export class Engine {
     const cost = outcome.cost ?? hold
     ledger.settle(hold, cost, nowMillis)
     view.credit = ledger.credit
-    entry.spent += outcome.cost ?? 0
+    entry.spent += usable(outcome.cost)
     try {
+      if (outcome.cost !== undefined && outcome._tag === "Success") strategy.credits.observe(context, outcome.cost)
       if (!entry.removed) strategy.breaker.record(view, context, lease.admission, outcome, nowMillis)
       switch (outcome._tag) {
         case "Success":
@@ -271,6 +280,7 @@ export class Engine {
           break
         case "Faulted":
           entry.faulted++
+          if (outcome.reason === "exhausted" || outcome.reason === "insufficient") strategy.credits.doubt(entry.key.id)
           this.fault(lease, outcome, nowMillis)
           break
       }
@@ -310,7 +320,7 @@ export class Engine {
     const strikes = again ? bench.strikes + 1 : (bench?.strikes ?? 0)
     const millis = told ?? cooldownMillis(this.options.cooldowns[reason], strikes)
     if (millis <= 0) return
-    this.bench(scope, id, reason, nowMillis, nowMillis + millis, lease.entry, strikes)
+    this.setBench(scope, id, reason, nowMillis, nowMillis + millis, lease.entry, strikes)
     this.options.publish({ _tag: "Benched", scope, id, reason, since: nowMillis, until: nowMillis + millis })
   }
 
@@ -332,15 +342,21 @@ export class Engine {
 
   // --- benches --------------------------------------------------------------
 
-  /** Benches a scope. Of two deadlines the later one holds. */
-  bench(
+  /** Benches a scope by something else than a use. Of two deadlines the later one holds. */
+  bench(scope: FaultScope, id: string, reason: FaultReason, since: number, until: number): void {
+    this.setBench(scope, id, reason, since, until, this.byId.get(id), 0)
+    // Who waits for a permit of the scope may have nothing left to wait for.
+    this.wakeAll()
+  }
+
+  private setBench(
     scope: FaultScope,
     id: string,
     reason: FaultReason,
     since: number,
     until: number,
-    owner: Entry | undefined = this.byId.get(id),
-    strikes = 0
+    owner: Entry | undefined,
+    strikes: number
   ): void {
     const holder = this.holder(scope, id, owner)
     if (holder === undefined) return
@@ -351,9 +367,14 @@ export class Engine {
       bench.strikes = strikes
       holder.bench = bench
     } else {
-      // An active bench keeps its beginning, and its reason if it outlasts the new one.
+      // An active bench keeps its beginning, and what it is for if it outlasts the new one.
       if (since >= old.until) old.since = since
-      if (until >= old.until) old.reason = reason
+      if (until >= old.until) {
+        old.reason = reason
+        // A key whose account is not known holds the benches of both.
+        old.scope = scope
+        old.id = id
+      }
       old.until = Math.max(old.until, until)
       old.sequence = sequence
       old.strikes = strikes
@@ -469,7 +490,25 @@ export class Engine {
   private wake(most: number): void {
     let served = 0
     for (const waiter of this.waiters) {
-      if (this.serve(waiter) && ++served >= most) return
+      if (this.serve(waiter) && ++served >= most) break
+    }
+    this.resumeAnswered()
+  }
+
+  /**
+   * Resumes who has an answer, one after the other. A fiber runs as soon as it is resumed, and may settle its use and so
+   * free a permit at once: to resume the next one from there would nest as deep as the queue is long.
+   */
+  private resumeAnswered(): void {
+    if (this.resuming) return
+    this.resuming = true
+    try {
+      for (const resume of this.answered) {
+        this.answered.delete(resume)
+        resume()
+      }
+    } finally {
+      this.resuming = false
     }
   }
 
@@ -480,12 +519,12 @@ export class Engine {
       const lease = this.acquire(demand)
       if (lease === undefined && this.busy(demand)) return false
       this.waiters.delete(waiter)
-      waiter.resume(lease)
+      this.answered.add(waiter.answer(lease, demand))
       return lease !== undefined
     } catch (defect) {
       // A selector that throws fails the request it was asked for, not the one that has just settled.
       this.waiters.delete(waiter)
-      waiter.die(defect)
+      this.answered.add(() => waiter.die(defect))
       return false
     }
   }
@@ -512,6 +551,7 @@ const neutral: Strategy = {
   name: "none",
   picker: { pick: (candidates) => candidates[0] },
   breaker: closed,
+  credits: unknown,
   filter: undefined
 }
 

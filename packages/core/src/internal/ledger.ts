@@ -12,6 +12,10 @@ interface Debit {
   usd: number
 }
 
+/** An amount to calculate with. One `NaN` or `Infinity` would stay in the sums for ever, so what is no amount is none. */
+export const usable = (usd: number | undefined): number =>
+  usd !== undefined && usd > 0 && usd < Infinity ? usd : 0
+
 export class Ledger {
   private remaining: number | undefined
   private debits: Array<Debit> = []
@@ -28,19 +32,20 @@ export class Ledger {
 
   /** A request in flight may cost this much. */
   hold(usd: number): void {
-    this.held += usd
+    this.held += usable(usd)
   }
 
   /** The request settled: its hold is gone, and what it cost is debited. */
   settle(hold: number, cost: number, nowMillis: number): void {
-    this.held -= hold
+    this.held -= usable(hold)
     // Sums of floating point numbers do not return to zero by themselves; an idle key has no holds.
     if (this.held < 1e-9) this.held = 0
-    if (cost <= 0) return
-    this.debited += cost
+    const debit = usable(cost)
+    if (debit === 0) return
+    this.debited += debit
     const last = this.debits.at(-1)
-    if (last !== undefined && nowMillis - last.at < bucketMillis) last.usd += cost
-    else this.debits.push({ at: nowMillis, usd: cost })
+    if (last !== undefined && nowMillis - last.at < bucketMillis) last.usd += debit
+    else this.debits.push({ at: nowMillis, usd: debit })
     if (this.debits.length > maxDebits) {
       // The older amount takes the younger time: it is forgotten later, never earlier, than it should be.
       const oldest = this.debits.shift()!
@@ -64,7 +69,14 @@ export class Ledger {
     this.debited = this.debits.reduce((sum, debit) => sum + debit.usd, 0)
   }
 
-  /** The last reading is too old to go by: the credit is unknown again. */
+  /** Whether the last reading is too old to go by, or the cap has been filled up since. */
+  outdated(nowMillis: number, maxAge: number): boolean {
+    const { readAt, resetsAt } = this
+    if (readAt === undefined) return false
+    return nowMillis - readAt > maxAge || (resetsAt !== undefined && readAt < resetsAt && resetsAt <= nowMillis)
+  }
+
+  /** The last reading is outdated: the credit is unknown again. */
   forget(): void {
     this.remaining = undefined
   }

@@ -37,8 +37,9 @@ export class OpenLease implements Lease {
     return this.demand.context
   }
 
-  /** This use proves a benched scope: its slot is held until the lease settles. */
+  /** This use proves a scope on probation: its slot is held until the lease settles. */
   probe(bench: Bench): void {
+    if (!bench.probation) return
     bench.probing++
     if (this.probes === undefined) this.probes = [bench]
     else this.probes.push(bench)

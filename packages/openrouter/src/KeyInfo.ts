@@ -1,0 +1,41 @@
+/**
+ * What OpenRouter tells about a key (`GET /api/v1/key`), decoded leniently.
+ */
+import * as Schema from "effect/Schema"
+
+const loose = <S extends Schema.Constraint>(schema: S) => Schema.optional(Schema.NullOr(schema))
+
+/**
+ * The state of one key. All amounts are in USD; days, weeks (from Monday) and months are those of UTC.
+ */
+export const KeyInfo = Schema.StructWithRest(
+  Schema.Struct({
+    /** Masked by OpenRouter; it still shows characters of the secret, so do not log it. */
+    label: loose(Schema.String),
+    /** The cap; `null` is none. */
+    limit: loose(Schema.Finite),
+    /** What is left of the cap; `null` is no cap. Not the balance of the account, and it may lag behind. */
+    limit_remaining: loose(Schema.Finite),
+    /** "daily", "weekly", "monthly", or `null` for a cap that is never filled up again. */
+    limit_reset: loose(Schema.String),
+    include_byok_in_limit: loose(Schema.Boolean),
+    usage: loose(Schema.Finite),
+    usage_daily: loose(Schema.Finite),
+    usage_weekly: loose(Schema.Finite),
+    usage_monthly: loose(Schema.Finite),
+    byok_usage: loose(Schema.Finite),
+    is_free_tier: loose(Schema.Boolean),
+    is_management_key: loose(Schema.Boolean),
+    creator_user_id: loose(Schema.String),
+    organization_id: loose(Schema.String),
+    workspace_id: loose(Schema.String),
+    /** ISO 8601. */
+    expires_at: loose(Schema.String)
+  }),
+  [Schema.Record(Schema.String, Schema.Unknown)]
+)
+
+export type KeyInfo = typeof KeyInfo.Type
+
+/** The account that owns the key, as far as OpenRouter says: the organisation, or else the member who made it. */
+export const account = (info: KeyInfo): string | undefined => info.organization_id ?? info.creator_user_id ?? undefined

@@ -1,0 +1,28 @@
+/**
+ * What OpenRouter tells about a model (`GET /api/v1/models`), decoded leniently.
+ */
+import * as Schema from "effect/Schema"
+
+const Unknowns = Schema.Record(Schema.String, Schema.Unknown)
+const loose = <S extends Schema.Constraint>(schema: S) => Schema.optional(Schema.NullOr(schema))
+
+/** A model. Prices are USD as decimal strings: a token, a request, an image. */
+export const Model = Schema.StructWithRest(
+  Schema.Struct({
+    id: Schema.String,
+    name: loose(Schema.String),
+    context_length: loose(Schema.Finite),
+    pricing: loose(
+      Schema.StructWithRest(
+        Schema.Struct({ prompt: loose(Schema.String), completion: loose(Schema.String), request: loose(Schema.String) }),
+        [Unknowns]
+      )
+    ),
+    top_provider: loose(
+      Schema.StructWithRest(Schema.Struct({ max_completion_tokens: loose(Schema.Finite) }), [Unknowns])
+    )
+  }),
+  [Unknowns]
+)
+
+export type Model = typeof Model.Type

@@ -1,0 +1,263 @@
+/**
+ * OpenRouter as a service, over all the keys of the pool.
+ */
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { HttpClient, HttpClientRequest } from "effect/http"
+import { Balancer, Credits, KeyPool, type Errors, type Selector } from "@evenkeel/core"
+import * as BalancedHttpClient from "./BalancedHttpClient.ts"
+import type * as ChatRequest from "./ChatRequest.ts"
+import * as ChatResponse from "./ChatResponse.ts"
+import type * as Classifier from "./Classifier.ts"
+import { readKey } from "./internal/readKey.ts"
+import { nothing, requestFactsOf, type RequestFacts } from "./internal/requestFacts.ts"
+import type * as KeyInfo from "./KeyInfo.ts"
+import * as Model from "./Model.ts"
+import * as OpenRouterCredits from "./OpenRouterCredits.ts"
+import { Answered, InvalidOption, InvalidRequest, OpenRouterError, Transport, Undecodable } from "./OpenRouterError.ts"
+
+/**
+ * Who is calling: OpenRouter shows it in its rankings (its documentation, "App attribution").
+ */
+export interface Attribution {
+  /** Sent as `HTTP-Referer`: without it OpenRouter attributes nothing. */
+  readonly url?: string | undefined
+  /** Sent as `X-OpenRouter-Title`. */
+  readonly title?: string | undefined
+  /** Sent as `X-OpenRouter-Categories`. */
+  readonly categories?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * Options of the service.
+ */
+export interface Options {
+  /**
+   * Where OpenRouter is. Default: `OPENROUTER_BASE_URL` from `Config`, or else `https://openrouter.ai/api/v1`. It must be
+   * https, except on loopback: a key never travels in the clear.
+   */
+  readonly baseUrl?: string | undefined
+  readonly attribution?: Attribution | undefined
+  /** How credit is read; `false` leaves it unknown. Default: every 60 seconds. */
+  readonly credits?: OpenRouterCredits.Options | false | undefined
+  /** Options of the balancer. */
+  readonly balancer?: Balancer.Options | undefined
+  /** Rows that the classifier reads before its own. */
+  readonly classifier?: ReadonlyArray<Classifier.Row> | undefined
+}
+
+/**
+ * What is known of one key: what OpenRouter says, and what the pool has seen.
+ */
+export interface KeyStatus extends KeyPool.KeySnapshot {
+  /** What `GET /key` answered; `undefined` if it could not be read. */
+  readonly info: KeyInfo.KeyInfo | undefined
+  /** Whether OpenRouter accepts the key: `unknown` if it did not answer. */
+  readonly health: "live" | "refused" | "unknown"
+}
+
+/**
+ * OpenRouter, balanced over the pool's keys.
+ */
+export class OpenRouter extends Context.Service<
+  OpenRouter,
+  {
+    /** A chat completion, answered whole. Unknown fields of the request pass through. */
+    readonly chat: (
+      request: ChatRequest.ChatRequest
+    ) => Effect.Effect<ChatResponse.ChatResponse, OpenRouterError | Errors.NoEligibleKey>
+    /** What OpenRouter says of one key (`GET /key`), read now. */
+    readonly key: (id: string) => Effect.Effect<KeyInfo.KeyInfo, OpenRouterError | Errors.UnknownKey>
+    /** Caps, credit left, resets and health of every key of the pool, read now. */
+    readonly keys: Effect.Effect<ReadonlyArray<KeyStatus>>
+    /** The models that OpenRouter offers, with their prices. */
+    readonly models: Effect.Effect<ReadonlyArray<Model.Model>, OpenRouterError | Errors.NoEligibleKey>
+    /** The balanced client, for endpoints without a method here; paths such as `/embeddings` are enough. */
+    readonly client: HttpClient.HttpClient.With<
+      import("effect/http").HttpClientError.HttpClientError | Errors.NoEligibleKey
+    >
+  }
+>()("@evenkeel/openrouter/OpenRouter") {}
+
+const decodeChat = Schema.decodeUnknownEffect(ChatResponse.ChatResponse)
+const decodeModels = Schema.decodeUnknownEffect(Schema.Struct({ data: Schema.Array(Model.Model) }))
+
+/**
+ * Makes the service over a client and a balancer.
+ */
+export const make = Effect.fnUntraced(function* (
+  options: Options & { readonly baseUrl: string }
+): Effect.fn.Return<OpenRouter["Service"], never, HttpClient.HttpClient | Balancer.Balancer | KeyPool.KeyPool> {
+  const plain = yield* HttpClient.HttpClient
+  const balancer = yield* Balancer.Balancer
+  const pool = yield* KeyPool.KeyPool
+  const { baseUrl } = options
+  const attribution = headersOf(options.attribution)
+  const http = HttpClient.mapRequest(plain, HttpClientRequest.setHeaders(attribution))
+  const send = BalancedHttpClient.makeSend(http, balancer, options)
+
+  const call = <A>(
+    request: HttpClientRequest.HttpClientRequest,
+    facts: RequestFacts,
+    decode: (body: unknown) => Effect.Effect<A, Schema.SchemaError>
+  ): Effect.Effect<A, OpenRouterError | Errors.NoEligibleKey> =>
+    Effect.matchEffect(send(request, facts), {
+      onFailure: (error) =>
+        Effect.fail(error._tag === "NoEligibleKey" ? error : new OpenRouterError({ reason: reasonOf(error) })),
+      onSuccess: ({ body }) =>
+        Effect.mapError(
+          decode(body),
+          (error) => new OpenRouterError({ reason: new Undecodable({ description: error.message, body }) })
+        )
+    })
+
+  const chatUrl = `${baseUrl}/chat/completions`
+  return OpenRouter.of({
+    chat: (request) => {
+      const invalid = check(request)
+      if (invalid !== undefined) return Effect.fail(new OpenRouterError({ reason: invalid }))
+      const encoded = encode(HttpClientRequest.post(chatUrl), request)
+      return encoded === undefined
+        ? Effect.fail(new OpenRouterError({ reason: new InvalidRequest({ field: "request", expected: "JSON" }) }))
+        : call(encoded, requestFactsOf(request), decodeChat)
+    },
+    key: (id) =>
+      Effect.flatMap(pool.key(id), (key) =>
+        Effect.mapError(readKey(http, baseUrl, key), (unread) => {
+          const description = unread.status === undefined ? "GET /key failed" : `GET /key answered ${unread.status}`
+          return new OpenRouterError({ reason: new Transport({ keyId: id, description, cause: unread.cause }) })
+        })
+      ),
+    keys: Effect.gen(function* () {
+      const read = yield* Effect.forEach(
+        yield* pool.keys,
+        (key) => Effect.map(Effect.result(readKey(http, baseUrl, key)), (result) => [key.id, result] as const),
+        { concurrency: 8 }
+      )
+      const results = new Map(read)
+      return (yield* pool.snapshot).keys.map((key): KeyStatus => {
+        const result = results.get(key.id)
+        return result?._tag === "Success"
+          ? { ...key, info: result.success, health: "live" }
+          : { ...key, info: undefined, health: result?.failure.refused === true ? "refused" : "unknown" }
+      })
+    }),
+    models: Effect.map(call(HttpClientRequest.get(`${baseUrl}/models`), nothing, decodeModels), ({ data }) => data),
+    client: BalancedHttpClient.make(http, balancer, options)
+  })
+})
+
+/**
+ * The layer of the service, with a balancer and the reading of credit. It needs keys (`KeyPool.layerConfig`), a selector
+ * (`LeastInFlight.layer()`), and an `HttpClient` (`NodeHttpClient.layerUndici`); policies such as `Retry.layer()` join
+ * in when they are provided with them.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { NodeHttpClient } from "@effect/platform-node"
+ * import { KeyPool } from "@evenkeel/core"
+ * import { LeastInFlight } from "@evenkeel/least-in-flight"
+ * import { OpenRouter } from "@evenkeel/openrouter"
+ * import { Retry } from "@evenkeel/retry"
+ * import { Layer } from "effect"
+ *
+ * const live = OpenRouter.layer.pipe(
+ *   Layer.provide([LeastInFlight.layer(), Retry.layer(), KeyPool.layerConfig, NodeHttpClient.layerUndici])
+ * )
+ * Layer.isLayer(live) // => true
+ * ```
+ */
+export const layerWith = (
+  options: Options
+): Layer.Layer<
+  OpenRouter | Balancer.Balancer,
+  Config.ConfigError | InvalidOption,
+  KeyPool.KeyPool | Selector.Selector | HttpClient.HttpClient
+> =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const baseUrl = yield* baseUrlOf(options.baseUrl)
+      const credits = yield* creditsOf(options.credits, baseUrl)
+      const balancer = yield* Effect.provideService(Balancer.make(options.balancer), Credits.Credits, credits)
+      const openrouter = yield* Effect.provideService(make({ ...options, baseUrl }), Balancer.Balancer, balancer)
+      return Context.make(OpenRouter, openrouter).pipe(Context.add(Balancer.Balancer, balancer))
+    })
+  )
+
+/**
+ * `layerWith` and the defaults.
+ */
+export const layer = layerWith({})
+
+const creditsOf = (
+  options: OpenRouterCredits.Options | false | undefined,
+  baseUrl: string
+): Effect.Effect<Credits.Credits, InvalidOption, KeyPool.KeyPool | HttpClient.HttpClient | Scope.Scope> =>
+  options === false
+    ? Effect.flatMap(Credits.Credits, Effect.succeed)
+    : Effect.flatMap(HttpClient.HttpClient, (client) => OpenRouterCredits.make(client, baseUrl, options))
+
+const baseUrlOf = Effect.fnUntraced(function* (option: string | undefined) {
+  const given =
+    option ?? (yield* Config.String("OPENROUTER_BASE_URL").pipe(Config.withDefault(BalancedHttpClient.defaultBaseUrl)))
+  const loopback = /^(localhost|127(\.\d+){3}|\[::1\])$/
+  const url = URL.canParse(given) ? new URL(given) : undefined
+  if (url === undefined || !(url.protocol === "https:" || (url.protocol === "http:" && loopback.test(url.hostname)))) {
+    return yield* new InvalidOption({ option: "baseUrl", expected: "an https URL, or an http URL on loopback" })
+  }
+  if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
+    return yield* new InvalidOption({ option: "baseUrl", expected: "a URL without credentials, query and fragment" })
+  }
+  return given.replace(/\/+$/, "")
+})
+
+const headersOf = (attribution: Attribution | undefined): Record<string, string> => ({
+  ...(attribution?.url === undefined ? {} : { "http-referer": attribution.url }),
+  ...(attribution?.title === undefined ? {} : { "x-openrouter-title": attribution.title }),
+  ...(attribution?.categories === undefined ? {} : { "x-openrouter-categories": attribution.categories.join(",") })
+})
+
+/** What cannot be right is refused before a key is taken for it. */
+const check = (request: ChatRequest.ChatRequest): InvalidRequest | undefined => {
+  if (!Array.isArray(request?.messages) || request.messages.length === 0) {
+    return new InvalidRequest({ field: "messages", expected: "a list of at least one message" })
+  }
+  if (request.stream === true) {
+    return new InvalidRequest({ field: "stream", expected: "false: `chat` answers whole" })
+  }
+  return undefined
+}
+
+/** `undefined` for what JSON cannot hold: a cycle, a bigint. */
+const encode = (request: HttpClientRequest.HttpClientRequest, body: unknown) => {
+  try {
+    return HttpClientRequest.bodyJsonUnsafe(request, body)
+  } catch {
+    return undefined
+  }
+}
+
+const reasonOf = (
+  error: BalancedHttpClient.Failed | import("effect/http").HttpClientError.HttpClientError
+): Answered | Transport => {
+  if (error._tag === "HttpClientError") {
+    return new Transport({ keyId: undefined, description: error.message, cause: error })
+  }
+  const { classification, keyId, body } = error
+  const { facts } = classification
+  return new Answered({
+    class: classification.class,
+    status: facts.status,
+    description: facts.message,
+    scope: classification.scope,
+    retryAfter: classification.until === undefined ? undefined : Duration.millis(Math.max(0, classification.until - facts.now)),
+    keyId,
+    body
+  })
+}

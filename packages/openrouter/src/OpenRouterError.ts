@@ -1,0 +1,102 @@
+/**
+ * How a call to OpenRouter can fail, besides having no key (`NoEligibleKey`). None of these holds a secret.
+ */
+import * as Data from "effect/Data"
+import type * as Duration from "effect/Duration"
+import type { Classification } from "./Classifier.ts"
+
+/**
+ * OpenRouter, or a provider behind it, refused the request or failed to serve it.
+ */
+export class Answered extends Data.TaggedError("Answered")<{
+  /** The class of the failure, a row of the classifier's table: "moderated", "upstream-throttled", … */
+  readonly class: Classification["class"]
+  readonly status: number
+  readonly description: string
+  readonly scope: Classification["scope"]
+  /** How long OpenRouter asks to wait; `undefined` if it does not say. */
+  readonly retryAfter: Duration.Duration | undefined
+  readonly keyId: string
+  /** The body as it came: the parsed JSON, or text. */
+  readonly body: unknown
+}> {
+  override get message(): string {
+    return `${this.status} ${this.class}${this.description === "" ? "" : `: ${this.description}`}`
+  }
+}
+
+/**
+ * The connection failed, or the request could not be sent.
+ */
+export class Transport extends Data.TaggedError("Transport")<{
+  readonly keyId: string | undefined
+  readonly description: string
+  readonly cause: unknown
+}> {
+  override get message(): string {
+    return this.description
+  }
+}
+
+/**
+ * The answer came, and is not what the documentation promises.
+ */
+export class Undecodable extends Data.TaggedError("Undecodable")<{
+  readonly description: string
+  readonly body: unknown
+}> {
+  override get message(): string {
+    return this.description
+  }
+}
+
+/**
+ * The request cannot be right, and was not sent.
+ */
+export class InvalidRequest extends Data.TaggedError("InvalidRequest")<{
+  readonly field: string
+  readonly expected: string
+}> {
+  override get message(): string {
+    return `${this.field} must be ${this.expected}`
+  }
+}
+
+/**
+ * A call to OpenRouter failed: `reason` says how.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { OpenRouter } from "@evenkeel/openrouter"
+ *
+ * const answer = OpenRouter.OpenRouter.use((openrouter) =>
+ *   openrouter.chat({ model: "openai/gpt-4o-mini", messages: [{ role: "user", content: "Hello" }] })
+ * ).pipe(
+ *   Effect.catchReason("OpenRouterError", "Answered", (reason) =>
+ *     reason.class === "moderated" ? Effect.succeed(undefined) : Effect.die(reason)
+ *   )
+ * )
+ * Effect.isEffect(answer) // => true
+ * ```
+ */
+export class OpenRouterError extends Data.TaggedError("OpenRouterError")<{
+  readonly reason: Answered | Transport | Undecodable | InvalidRequest
+}> {
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+/**
+ * An option of a layer is out of its range.
+ */
+export class InvalidOption extends Data.TaggedError("InvalidOption")<{
+  readonly option: string
+  readonly expected: string
+}> {
+  override get message(): string {
+    return `${this.option} must be ${this.expected}`
+  }
+}

@@ -1,0 +1,5 @@
+/**
+ * OpenRouter's errors, to be used as actions of fault rules.
+ */
+export * from "./errors.ts"
+export * from "./upstreamErrors.ts"
