@@ -31,6 +31,8 @@ export interface LeaseOptions {
   readonly upstream?: string | undefined
   /** Requests with the same affinity gain from meeting the same key or account. */
   readonly affinity?: string | undefined
+  /** Tokens the request may take, prompt and answer together. */
+  readonly tokens?: number | undefined
   /** USD the request may cost, held until it settles. Default: what `Credits` estimates. */
   readonly estimate?: number | undefined
 }
@@ -196,6 +198,7 @@ class Request {
       random: this.random,
       affinity: options?.affinity,
       upstream: options?.upstream,
+      tokens: options?.tokens,
       estimate: options?.estimate
     }
     context.estimate ??= room.strategy.credits.estimate(context)

@@ -46,6 +46,8 @@ export interface PickContext {
   readonly affinity: string | undefined
   /** What is behind the key: for OpenRouter the model. Faults of scope `upstream` belong to it. */
   readonly upstream: string | undefined
+  /** Tokens the request may take, prompt and answer together; `undefined` if there is no idea. */
+  readonly tokens: number | undefined
   /** USD the request is expected to cost; `undefined` if there is no idea. */
   readonly estimate: number | undefined
 }

@@ -45,6 +45,8 @@ export interface KeySnapshot {
   readonly latency: number | undefined
   /** Why the pool would not offer the key now; `undefined` if it would. Breakers and selectors may still object. */
   readonly ineligible: Ineligible | undefined
+  /** Set while the key, or its owner, cannot afford requests that may cost `estimate` USD or more. */
+  readonly shortage: (Ineligible & { readonly estimate: number }) | undefined
   /** Uses opened, and how they ended. */
   readonly leased: number
   readonly succeeded: number
@@ -81,7 +83,8 @@ export interface Options {
   readonly keys: ReadonlyArray<Key.Input>
   /**
    * How long a fault benches its scope when the answer does not say: `base`, doubled each time it returns, up to `max`.
-   * Defaults: throttled 5 s to 1 min, exhausted 5 min to 1 h, rejected 1 min to 1 h, unavailable not at all.
+   * Defaults: throttled 5 s to 1 min, exhausted 5 min to 1 h, rejected 1 min to 1 h, unavailable not at all;
+   * insufficient 1 min, for requests as dear or dearer.
    */
   readonly cooldowns?: Partial<Cooldowns> | undefined
   /** The age at which a reading of credit is no longer gone by. Default 15 minutes: many times the usual interval. */
@@ -247,6 +250,7 @@ const snapshot = (engine: Engine, at: number): PoolSnapshot => ({
       since: ineligible.since,
       until: ineligible.until
     },
+    shortage: engine.shortageOf(entry, at),
     leased: entry.leased,
     succeeded: entry.succeeded,
     faulted: entry.faulted,

@@ -73,8 +73,7 @@ export const makeSend = (
     )
   return (request, facts) =>
     balancer.use((lease) => send(lease, request), {
-      upstream: facts.upstream,
-      affinity: facts.affinity,
+      ...facts,
       outcome: outcomeOf
     })
 }

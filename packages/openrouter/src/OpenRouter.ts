@@ -121,10 +121,14 @@ export const make = Effect.fnUntraced(function* (
     chat: (request) => {
       const invalid = check(request)
       if (invalid !== undefined) return Effect.fail(new OpenRouterError({ reason: invalid }))
-      const encoded = encode(HttpClientRequest.post(chatUrl), request)
-      return encoded === undefined
+      const bytes = encode(request)
+      return bytes === undefined
         ? Effect.fail(new OpenRouterError({ reason: new InvalidRequest({ field: "request", expected: "JSON" }) }))
-        : call(encoded, requestFactsOf(request), decodeChat)
+        : call(
+            HttpClientRequest.bodyUint8Array(HttpClientRequest.post(chatUrl), bytes, "application/json"),
+            requestFactsOf(request, bytes.length),
+            decodeChat
+          )
     },
     key: (id) =>
       Effect.flatMap(pool.key(id), (key) =>
@@ -234,10 +238,12 @@ const check = (request: ChatRequest.ChatRequest): InvalidRequest | undefined => 
   return undefined
 }
 
+const encoder = new TextEncoder()
+
 /** `undefined` for what JSON cannot hold: a cycle, a bigint. */
-const encode = (request: HttpClientRequest.HttpClientRequest, body: unknown) => {
+const encode = (body: unknown): Uint8Array | undefined => {
   try {
-    return HttpClientRequest.bodyJsonUnsafe(request, body)
+    return encoder.encode(JSON.stringify(body))
   } catch {
     return undefined
   }

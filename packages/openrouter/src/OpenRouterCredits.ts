@@ -30,7 +30,7 @@ export interface Options {
    * reading came later, so that credit is rather counted twice for a while than not at all.
    */
   readonly lag?: Duration.Input | undefined
-  /** USD held for a request to a model whose costs are not known yet. Default 0.01: a few thousand tokens. */
+  /** USD held for a request to a model whose prices are not known yet. Default 0.01: about a thousand tokens of a dear one. */
   readonly firstEstimate?: number | undefined
 }
 
@@ -102,8 +102,8 @@ export const make = Effect.fnUntraced(function* (
   )
   const costs = new CostEstimator(first)
   const credits: Credits.Credits = {
-    estimate: (context) => costs.estimate(context.upstream),
-    observe: (context, cost) => costs.observe(context.upstream, cost),
+    estimate: (context) => costs.estimate(context),
+    observe: (context, cost) => costs.observe(context, cost),
     doubt: (id) => void Queue.offerUnsafe(wanted, id)
   }
   return credits

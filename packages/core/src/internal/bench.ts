@@ -11,7 +11,7 @@ export interface Cooldown {
   readonly max: Duration.Input
 }
 
-export type Cooldowns = Readonly<Record<Exclude<FaultReason, "insufficient">, Cooldown>>
+export type Cooldowns = Readonly<Record<FaultReason, Cooldown>>
 
 export const defaultCooldowns: Cooldowns = {
   // OpenRouter's own limits are per minute; a few seconds let a burst pass.
@@ -21,7 +21,9 @@ export const defaultCooldowns: Cooldowns = {
   // New keys are refused for minutes at times, revoked ones for ever.
   rejected: { base: "1 minute", max: "1 hour" },
   // Failures behind the key are the circuit breaker's business; only a Retry-After benches.
-  unavailable: { base: 0, max: 0 }
+  unavailable: { base: 0, max: 0 },
+  // For requests as large as the one that was refused; the next readings of credit tell more.
+  insufficient: { base: "1 minute", max: "1 minute" }
 }
 
 export const cooldownMillis = (cooldown: Cooldown, strikes: number): number => {
@@ -66,4 +68,14 @@ export class Bench implements Ineligible {
     }
     return undefined
   }
+}
+
+/**
+ * A key, or its owner, could not afford a request of this size: requests that may cost as much or more are not offered
+ * to it for a while, smaller ones are.
+ */
+export interface Shortage extends Ineligible {
+  readonly until: number
+  /** USD. */
+  readonly estimate: number
 }

@@ -14,7 +14,7 @@ import type { FaultReason, FaultScope, Faulted, Outcome } from "../Outcome.ts"
 import type { PoolEvent } from "../PoolEvent.ts"
 import type { Picker } from "../Selector.ts"
 import type { Fact } from "../SharedFacts.ts"
-import { Bench, cooldownMillis, type Cooldowns } from "./bench.ts"
+import { Bench, cooldownMillis, type Cooldowns, type Shortage } from "./bench.ts"
 import { Entry, type Group } from "./entry.ts"
 import { usable } from "./ledger.ts"
 import { OpenLease } from "./openLease.ts"
@@ -211,17 +211,26 @@ export class Engine {
     const no =
       entry.draining ?? entry.bench?.blocks(now) ?? entry.account?.bench?.blocks(now) ?? entry.workspace?.bench?.blocks(now)
     if (no !== undefined) return no
+    const short = this.shortageOf(entry, now)
+    if (short !== undefined && context.estimate !== undefined && context.estimate >= short.estimate) return short
     if (demand.tried !== undefined && demand.tried.has(view.id)) return tried
     if (view.credit !== undefined) {
-      const short = this.short(entry, context)
-      if (short !== undefined) return short
+      const spent = this.spent(entry, context)
+      if (spent !== undefined) return spent
     }
     const open = strategy.breaker.filter(view, context) ?? strategy.filter?.(view, context)
     if (open !== undefined) return open
     return view.inFlight >= view.maxInFlight ? saturated : undefined
   }
 
-  private short(entry: Entry, context: PickContext): Ineligible | undefined {
+  /** The shortage that the key is under. */
+  shortageOf({ shortage, account, workspace }: Entry, nowMillis: number): Shortage | undefined {
+    // Nearly always there is none.
+    if (shortage === undefined && account?.shortage === undefined && workspace?.shortage === undefined) return undefined
+    return [shortage, account?.shortage, workspace?.shortage].find((s) => s !== undefined && nowMillis < s.until)
+  }
+
+  private spent(entry: Entry, context: PickContext): Ineligible | undefined {
     const { ledger, view } = entry
     if (ledger.outdated(context.nowMillis, this.options.creditMaxAge)) {
       ledger.forget()
@@ -307,7 +316,8 @@ export class Engine {
 
   private fault(lease: OpenLease, outcome: Faulted, nowMillis: number): void {
     const { scope, reason, retryAfter } = outcome
-    if (reason === "insufficient" || (lease.entry.removed && scope === "key")) return
+    if (lease.entry.removed && scope === "key") return
+    if (reason === "insufficient") return this.shortage(lease, scope, nowMillis)
     const told = retryAfter === undefined ? undefined : Duration.toMillis(retryAfter)
     const id = this.idOf(scope, lease)
     if (id === undefined) return
@@ -322,6 +332,17 @@ export class Engine {
     if (millis <= 0) return
     this.setBench(scope, id, reason, nowMillis, nowMillis + millis, lease.entry, strikes)
     this.options.publish({ _tag: "Benched", scope, id, reason, since: nowMillis, until: nowMillis + millis })
+  }
+
+  /** One request was too dear: nobody is benched, and requests as dear go elsewhere for a while. */
+  private shortage({ entry, context }: OpenLease, scope: FaultScope, nowMillis: number): void {
+    // A request of unknown size tells nothing about others.
+    if (context.estimate === undefined || scope === "upstream" || scope === "host") return
+    const holder = (scope === "key" ? undefined : entry[scope]) ?? entry
+    const until = nowMillis + cooldownMillis(this.options.cooldowns.insufficient, 0)
+    const old = holder.shortage !== undefined && nowMillis < holder.shortage.until ? holder.shortage : undefined
+    const estimate = Math.min(context.estimate, old?.estimate ?? Infinity)
+    holder.shortage = { reason: "insufficient", scope, since: old?.since ?? nowMillis, until, estimate }
   }
 
   /** The id under which a fault of this scope is kept. A key whose account is not known is an account of its own. */
@@ -463,7 +484,12 @@ export class Engine {
   // --- credit ---------------------------------------------------------------
 
   credit(entry: Entry, reading: Reading): void {
+    const before = entry.ledger.credit
     entry.ledger.read(reading)
+    // A top-up: what was too dear before may be affordable now.
+    if (entry.ledger.credit === undefined || (before !== undefined && entry.ledger.credit > before)) {
+      entry.shortage = undefined
+    }
     entry.view.credit = entry.ledger.credit
     this.options.emit({ _tag: "CreditRead", keyId: entry.key.id, credit: entry.view.credit })
     // A cap that shows headroom again ends the exhaustion of the key; what the account owes is not in a key's reading.
@@ -545,6 +571,7 @@ const nobody: PickContext = {
   random: () => 0,
   affinity: undefined,
   upstream: undefined,
+  tokens: undefined,
   estimate: undefined
 }
 const neutral: Strategy = {
@@ -571,7 +598,7 @@ const joinGroup = (groups: Map<string, Group>, id: string | undefined): Group | 
   if (id === undefined) return undefined
   let group = groups.get(id)
   if (group === undefined) {
-    group = { id, keys: 0, bench: undefined }
+    group = { id, keys: 0, bench: undefined, shortage: undefined }
     groups.set(id, group)
   }
   group.keys++

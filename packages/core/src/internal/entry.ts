@@ -4,7 +4,7 @@
 import type { Candidate } from "../Candidate.ts"
 import type { Ineligible } from "../Filter.ts"
 import type { Key } from "../Key.ts"
-import type { Bench } from "./bench.ts"
+import type { Bench, Shortage } from "./bench.ts"
 import { Ledger } from "./ledger.ts"
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
@@ -14,6 +14,7 @@ export interface Group {
   readonly id: string
   keys: number
   bench: Bench | undefined
+  shortage: Shortage | undefined
 }
 
 export class Entry {
@@ -24,6 +25,7 @@ export class Entry {
   account: Group | undefined
   workspace: Group | undefined
   bench: Bench | undefined
+  shortage: Shortage | undefined
   /** Set while the key takes no new requests. */
   draining: Ineligible | undefined
   removed = false

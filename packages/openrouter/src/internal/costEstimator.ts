@@ -1,29 +1,34 @@
-/** What a request to a model may cost: a little above the dearest of late. */
+/** What a request may cost: the tokens it may take, at about the dearest rate of late for its model. */
+import type { Candidate } from "@evenkeel/core"
 
 /** Models kept; beyond that the one that was used longest ago is let go. */
 const maxModels = 1024
-/** Per request; a dear request counts for about 50 others. */
+/** A dear request counts for about the next 50. */
 const decay = 0.98
+
+type Context = Pick<Candidate.PickContext, "upstream" | "tokens">
 
 export class CostEstimator {
   private readonly first: number
-  private readonly peaks = new Map<string, number>()
+  /** USD a token that a request might have taken, by model. */
+  private readonly rates = new Map<string, number>()
 
   constructor(first: number) {
     this.first = first
   }
 
-  estimate(model: string | undefined): number {
-    return this.peaks.get(model ?? "") ?? this.first
+  estimate({ upstream, tokens }: Context): number {
+    const rate = this.rates.get(upstream ?? "")
+    return rate === undefined ? this.first : rate * (tokens ?? 1)
   }
 
-  observe(model: string | undefined, cost: number): void {
-    const key = model ?? ""
-    const old = this.peaks.get(key)
-    const peak = old === undefined ? cost : Math.max(cost, cost + (old - cost) * decay)
+  observe({ upstream, tokens }: Context, cost: number): void {
+    const model = upstream ?? ""
+    const rate = cost / (tokens ?? 1)
+    const old = this.rates.get(model)
     // Taken out and put in again, so that the map stays in the order of use.
-    this.peaks.delete(key)
-    this.peaks.set(key, peak)
-    if (this.peaks.size > maxModels) this.peaks.delete(this.peaks.keys().next().value!)
+    this.rates.delete(model)
+    this.rates.set(model, old === undefined ? rate : Math.max(rate, rate + (old - rate) * decay))
+    if (this.rates.size > maxModels) this.rates.delete(this.rates.keys().next().value!)
   }
 }

@@ -7,17 +7,29 @@ import { record } from "./facts.ts"
 export interface RequestFacts {
   readonly upstream: string | undefined
   readonly affinity: string | undefined
+  /** Tokens the request may take: its prompt and the longest answer it allows. */
+  readonly tokens: number | undefined
 }
 
-export const nothing: RequestFacts = { upstream: undefined, affinity: undefined }
+export const nothing: RequestFacts = { upstream: undefined, affinity: undefined, tokens: undefined }
 
-/** From the parsed body of a completion, in any of OpenRouter's skins. */
-export const requestFactsOf = (body: unknown, headers: Readonly<Record<string, string | undefined>> = {}): RequestFacts => {
+/** About four characters of English make a token. */
+const charactersPerToken = 4
+/** What an answer without a limit is taken for. */
+const usualAnswer = 1024
+
+/** From the parsed body of a completion, in any of OpenRouter's skins, and its length. */
+export const requestFactsOf = (
+  body: unknown,
+  bytes: number,
+  headers: Readonly<Record<string, string | undefined>> = {}
+): RequestFacts => {
   const fields = record(body)
   if (fields === undefined) return nothing
   const models = fields["models"]
   return {
     upstream: text(fields["model"]) ?? (Array.isArray(models) ? text(models[0]) : undefined),
+    tokens: Math.ceil(bytes / charactersPerToken) + (limit(fields) ?? usualAnswer),
     affinity: text(fields["session_id"]) ?? headers["x-session-id"] ?? text(fields["prompt_cache_key"])
   }
 }
@@ -29,10 +41,15 @@ export const requestFactsIn = (request: HttpClientRequest.HttpClientRequest): Re
   const { body } = request
   if (body._tag !== "Uint8Array" || !body.contentType.includes("json")) return nothing
   try {
-    return requestFactsOf(JSON.parse(decoder.decode(body.body)), request.headers)
+    return requestFactsOf(JSON.parse(decoder.decode(body.body)), body.body.length, request.headers)
   } catch {
     return nothing
   }
+}
+
+const limit = (fields: Readonly<Record<string, unknown>>): number | undefined => {
+  const value = fields["max_completion_tokens"] ?? fields["max_tokens"] ?? fields["max_output_tokens"]
+  return typeof value === "number" && value > 0 && value < Infinity ? value : undefined
 }
 
 const text = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined)
