@@ -8,13 +8,13 @@ import { Effect, Layer } from "effect"
 const simulator = Simulator.layer({
   accounts: [{ name: "atlas" }, { name: "boreas" }, { name: "cetus", requestsPerMinute: 24 }],
   keys: [
-    { name: "atlas-1", secret: "sk-or-v1-demo-0001", account: "atlas" },
+    { name: "atlas-1", account: "atlas" },
     // Enough for about a dozen of the prompts.
-    { name: "atlas-2", secret: "sk-or-v1-demo-0002", account: "atlas", limit: 0.00018, limitReset: "daily" },
-    { name: "boreas-1", secret: "sk-or-v1-demo-0003", account: "boreas" },
-    { name: "boreas-2", secret: "sk-or-v1-demo-0004", account: "boreas" },
-    { name: "cetus-1", secret: "sk-or-v1-demo-0005", account: "cetus" },
-    { name: "cetus-2", secret: "sk-or-v1-demo-0006", account: "cetus" }
+    { name: "atlas-2", account: "atlas", limit: 0.00018, limitReset: "daily" },
+    { name: "boreas-1", account: "boreas" },
+    { name: "boreas-2", account: "boreas" },
+    { name: "cetus-1", account: "cetus" },
+    { name: "cetus-2", account: "cetus" }
   ],
   latency: [200, 900]
 })

@@ -32,10 +32,10 @@ export const Credits: Context.Reference<Credits> = Context.Reference<Credits>("@
  * One reading of a key's credit.
  */
 export interface Reading {
-  /** USD left; `undefined` for a key without a cap. */
+  /** USD left, may be negative; `undefined` for a key without a cap. */
   readonly remaining: number | undefined
-  /** When the reading was asked for, in milliseconds since the epoch: what settled later is not in it. */
-  readonly requestedAt: number
+  /** When the reading was asked for, in milliseconds since the epoch: what settled later is not in it. Default: now. */
+  readonly requestedAt?: number | undefined
   /** By how many milliseconds the source may lag behind what was spent. Default 0. */
   readonly lag?: number | undefined
   /** When the cap is filled up again, in milliseconds since the epoch; `undefined` if never, or not known. */

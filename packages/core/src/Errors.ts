@@ -46,7 +46,7 @@ export class NoEligibleKey extends Data.TaggedError("NoEligibleKey")<{
   override get message(): string {
     if (this.keys.length === 0) return "No key can serve: the pool is empty"
     const keys = this.keys.map((key) => `${key.keyId} ${describe(key)}`).join("; ")
-    const when = this.retryAt === undefined ? "" : `; the earliest at ${new Date(this.retryAt).toISOString()}`
+    const when = this.retryAt === undefined ? "" : `; the earliest at ${instant(this.retryAt)}`
     return `No key can serve: ${keys}${when}`
   }
 }
@@ -70,6 +70,18 @@ export class UnknownKey extends Data.TaggedError("UnknownKey")<{ readonly keyId:
 }
 
 /**
+ * A reading of credit is not one.
+ */
+export class InvalidReading extends Data.TaggedError("InvalidReading")<{
+  readonly field: string
+  readonly expected: string
+}> {
+  override get message(): string {
+    return `${this.field} must be ${this.expected}`
+  }
+}
+
+/**
  * A failure that says whose fault it was. `Balancer.use` takes the outcome from it unless told otherwise.
  *
  * **When to use**
@@ -86,9 +98,12 @@ export class Fault extends Data.TaggedError("Fault")<{
   }
 }
 
+/** A date cannot hold every number: "for ever" is one of those. */
+const instant = (millis: number): string => (Math.abs(millis) <= 8.64e15 ? new Date(millis).toISOString() : "further notice")
+
 const describe = (no: Ineligible): string => {
   const scope = no.scope === "key" || no.scope === "request" ? "" : ` (${no.scope})`
-  const until = no.until === undefined ? "" : ` until ${new Date(no.until).toISOString()}`
+  const until = no.until === undefined ? "" : ` until ${instant(no.until)}`
   return `${no.reason}${scope}${until}`
 }
 

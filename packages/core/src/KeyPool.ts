@@ -12,7 +12,7 @@ import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Reading } from "./Credits.ts"
-import { UnknownKey } from "./Errors.ts"
+import { InvalidReading, UnknownKey } from "./Errors.ts"
 import type { Ineligible } from "./Filter.ts"
 import { defaultCooldowns, type Cooldowns } from "./internal/bench.ts"
 import { Engine } from "./internal/engine.ts"
@@ -111,7 +111,7 @@ export class KeyPool extends Context.Service<
     /** Removes a key at once. Requests in flight on it go on and settle; nobody is told to use it again. */
     readonly remove: (id: string) => Effect.Effect<void, UnknownKey>
     /** Takes a reading of a key's credit. */
-    readonly credit: (id: string, reading: Reading) => Effect.Effect<void, UnknownKey>
+    readonly credit: (id: string, reading: Reading) => Effect.Effect<void, UnknownKey | InvalidReading>
     /** Benches a scope by hand, from now on; of two deadlines the later one holds. */
     readonly bench: (bench: {
       readonly scope: FaultScope
@@ -148,7 +148,10 @@ export const make = Effect.fnUntraced(function* (
   const engine = new Engine({
     cooldowns: { ...defaultCooldowns, ...options.cooldowns },
     creditMaxAge: Duration.toMillis(options.creditMaxAge ?? "15 minutes"),
-    emit: (event) => void PubSub.publishUnsafe(events, event),
+    emit: (event) => {
+      // When it is full, the unsafe way would refuse the newest; only the effect lets the oldest go for it.
+      if (!PubSub.publishUnsafe(events, event)) Effect.runSyncExit(PubSub.publish(events, event))
+    },
     publish: shared.publish
   })
   for (const key of keys) engine.add(key)
@@ -215,7 +218,13 @@ const fromEngine = (engine: Engine, changes: Stream.Stream<PoolEvent>): KeyPool[
       ),
     resume: (id) => withEntry(id, (entry) => Effect.sync(() => engine.resume(entry))),
     remove: (id) => withEntry(id, (entry) => Effect.sync(() => engine.remove(entry))),
-    credit: (id, reading) => withEntry(id, (entry) => Effect.sync(() => engine.credit(entry, reading))),
+    credit: (id, reading) =>
+      withEntry(id, (entry) => {
+        const invalid = checkReading(reading)
+        return invalid === undefined
+          ? Effect.map(Clock.currentTimeMillis, (now) => engine.credit(entry, reading, now))
+          : Effect.fail(invalid)
+      }),
     bench: ({ scope, id, reason, for: duration }) =>
       Effect.map(Clock.currentTimeMillis, (now) =>
         engine.bench(scope, id, reason, now, now + Duration.toMillis(duration))
@@ -227,6 +236,17 @@ const fromEngine = (engine: Engine, changes: Stream.Stream<PoolEvent>): KeyPool[
     changes,
     engine
   })
+}
+
+const checkReading = ({ remaining, requestedAt, lag, resetsAt }: Reading): InvalidReading | undefined => {
+  if (remaining !== undefined && !Number.isFinite(remaining)) {
+    return new InvalidReading({ field: "remaining", expected: "a finite number of USD, or undefined for no cap" })
+  }
+  if (lag !== undefined && !(lag >= 0)) return new InvalidReading({ field: "lag", expected: "milliseconds from 0 up" })
+  for (const [field, value] of Object.entries({ requestedAt, resetsAt })) {
+    if (Number.isNaN(value)) return new InvalidReading({ field, expected: "milliseconds since the epoch" })
+  }
+  return undefined
 }
 
 /** Waits until nothing is in flight on the key. */

@@ -307,32 +307,51 @@ describe("Balancer", () => {
       ["rejected", minute],
       ["exhausted", 5 * minute]
     ] as const) {
-      it.effect(`after "${reason}" one probe goes ahead of 100, and its success lets all in again`, () =>
+      it.effect(`after "${reason}" one probe goes ahead of 100, and its success lets all in`, () =>
         using({ keys: keys("a") }, function* ({ balancer, pool }) {
           yield* failureOf(balancer.use(() => fault("key", reason)))
           yield* TestClock.adjust(wait)
           const { held, use } = holding()
-          const fibers = yield* Effect.forEach(Array.from({ length: 100 }), () =>
-            start(Effect.exit(balancer.use(use)))
-          )
-          assert.strictEqual(held.length, 1)
-          const refused = (yield* Effect.forEach(fibers.slice(1), Fiber.join)).map(
-            (exit) =>
-              (Exit.isFailure(exit) ? (Cause.squash(exit.cause) as Errors.NoEligibleKey) : undefined)?.keys[0]
-          )
-          assert.deepStrictEqual(
-            new Set(refused.map((no) => `${no?.reason} ${no?.scope} ${no?.until}`)),
-            new Set(["probing key undefined"])
-          )
+          yield* Effect.forEach(Array.from({ length: 100 }), () => start(balancer.use(use)))
+          assert.deepStrictEqual([held.length, yield* waiting(pool)], [1, 99])
           held[0]!.end(Exit.void)
           assert.strictEqual((yield* stateOf(pool, "a")).ineligible, undefined)
-          yield* Effect.forEach(Array.from({ length: 10 }), () => start(balancer.use(use)))
-          assert.deepStrictEqual(yield* inFlight(pool), [10])
+          assert.deepStrictEqual([held.length, yield* inFlight(pool), yield* waiting(pool)], [100, [99], 0])
+        })
+      )
+      it.effect(`after "${reason}" the failure of the one probe refuses all that waited for it`, () =>
+        using({ keys: keys("a") }, function* ({ balancer, pool }) {
+          yield* failureOf(balancer.use(() => fault("key", reason)))
+          yield* TestClock.adjust(wait)
+          const { held, use } = holding<void, Errors.Fault>()
+          const fibers = yield* Effect.forEach(Array.from({ length: 100 }), () =>
+            start(failureOf(balancer.use(use)))
+          )
+          held[0]!.end(Exit.fail(new Errors.Fault({ outcome: Outcome.faulted({ scope: "key", reason }) })))
+          const errors = yield* Effect.forEach(fibers, Fiber.join)
+          assert.strictEqual(held.length, 1)
+          assert.deepStrictEqual(
+            new Set(errors.slice(1).map((error) => error._tag === "NoEligibleKey" && error.retryAt)),
+            new Set([3 * wait])
+          )
+          assert.deepStrictEqual([yield* inFlight(pool), yield* waiting(pool)], [[0], 0])
+        })
+      )
+      it.effect(`after "${reason}" nobody waits for the probe when maxWaiting is 0`, () =>
+        using({ keys: keys("a"), balancer: { maxWaiting: 0 } }, function* ({ balancer }) {
+          yield* failureOf(balancer.use(() => fault("key", reason)))
+          yield* TestClock.adjust(wait)
+          yield* start(balancer.use(() => Effect.never))
+          const error = yield* refusalOf(balancer.use(() => ok))
+          assert.deepStrictEqual(
+            error.keys.map((no) => [no.reason, no.scope, no.until]),
+            [["probing", "key", undefined]]
+          )
         })
       )
     }
     it.effect("a probe that is ignored, interrupted or dies frees its place for the next", () =>
-      using({ keys: keys("a") }, function* ({ balancer, pool }) {
+      using({ keys: keys("a"), balancer: { maxWaiting: 0 } }, function* ({ balancer, pool }) {
         yield* pool.bench({ scope: "key", id: "a", reason: "rejected", for: 1000 })
         yield* TestClock.adjust(1000)
         const { held, use } = holding<void, string>()
@@ -359,25 +378,28 @@ describe("Balancer", () => {
       })
     )
     it.effect("an account on probation is proved by one probe for all its keys", () =>
-      using({ keys: keys("a b", { account: "A" }) }, function* ({ balancer, pool }) {
-        yield* failureOf(balancer.use(() => fault("account", "exhausted")))
-        yield* TestClock.adjust(5 * minute)
-        const { held, use } = holding()
-        yield* start(balancer.use(use))
-        const error = yield* refusalOf(balancer.use(() => ok))
-        assert.deepStrictEqual(
-          error.keys.map((no) => [no.keyId, no.reason, no.scope]),
-          [
-            ["a", "probing", "account"],
-            ["b", "probing", "account"]
-          ]
-        )
-        held[0]!.end(Exit.void)
-        assert.deepStrictEqual(
-          (yield* pool.snapshot).keys.map((key) => key.ineligible),
-          [undefined, undefined]
-        )
-      })
+      using(
+        { keys: keys("a b", { account: "A" }), balancer: { maxWaiting: 0 } },
+        function* ({ balancer, pool }) {
+          yield* failureOf(balancer.use(() => fault("account", "exhausted")))
+          yield* TestClock.adjust(5 * minute)
+          const { held, use } = holding()
+          yield* start(balancer.use(use))
+          const error = yield* refusalOf(balancer.use(() => ok))
+          assert.deepStrictEqual(
+            error.keys.map((no) => [no.keyId, no.reason, no.scope]),
+            [
+              ["a", "probing", "account"],
+              ["b", "probing", "account"]
+            ]
+          )
+          held[0]!.end(Exit.void)
+          assert.deepStrictEqual(
+            (yield* pool.snapshot).keys.map((key) => key.ineligible),
+            [undefined, undefined]
+          )
+        }
+      )
     )
     it.effect("the late success of a use that began before the bench does not lift it", () =>
       using({ keys: keys("a") }, function* ({ balancer, pool }) {
@@ -850,6 +872,21 @@ describe("Balancer", () => {
         assert.strictEqual(value, "served by c")
         assert.deepStrictEqual(contexts, [0, 1, 2])
       })
+    )
+    it.effect(
+      "rotating away from an account's fault leaves out all keys of the account, though none is benched",
+      () =>
+        using(
+          {
+            keys: [...keys("a1 a2 a3", { account: "A" }), key("b1")],
+            retry: policy(() => RetryPolicy.rotate)
+          },
+          function* ({ balancer }) {
+            const tries = script(fault("account", "unavailable"), ok)
+            yield* balancer.use(tries.use)
+            assert.deepStrictEqual(tries.ids, ["a1", "b1"])
+          }
+        )
     )
     it.effect("the faulted key of one request is still offered to others", () =>
       using({ keys: keys("a b"), retry: policy(() => RetryPolicy.rotate) }, function* ({ balancer }) {

@@ -205,6 +205,7 @@ export const contextOf = (random: () => number): Candidate.PickContext => ({
   random,
   affinity: undefined,
   upstream: undefined,
+  tokens: undefined,
   estimate: undefined
 })
 

@@ -106,7 +106,8 @@ export const streamWith = <I, A, E, R, EI = never, RI = never>(
         const from = yield* Clock.currentTimeMillis
         counts.inFlight++
         yield* tell({ _tag: "Started", index, progress: yield* progress })
-        const result = resultOf(yield* Effect.exit(f(item, index)))
+        // Suspended: a function that throws must not take the other requests with it.
+        const result = resultOf(yield* Effect.exit(Effect.suspend(() => f(item, index))))
         counts.inFlight--
         if (Result.isSuccess(result)) {
           counts.succeeded++
@@ -115,7 +116,13 @@ export const streamWith = <I, A, E, R, EI = never, RI = never>(
         yield* tell({ _tag: "Finished", index, ok: Result.isSuccess(result), progress: yield* progress })
         return { index, result, durationMillis: (yield* Clock.currentTimeMillis) - from }
       })
-      return (Stream.isStream(items) ? items : Stream.fromIterable(items)).pipe(
+      // One by one: by default an iterable is read 4,096 items ahead.
+      const source = Stream.isStream(items)
+        ? items
+        : Array.isArray(items)
+          ? Stream.fromArray<I>(items)
+          : Stream.fromIterable(items, { chunkSize: 1 })
+      return source.pipe(
         Stream.zipWithIndex,
         Stream.mapEffect(one, { concurrency, unordered: order === "completion" }),
         Stream.ensuring(
@@ -157,13 +164,20 @@ export const startWith = Effect.fnUntraced(function* <I, A, E, R, EI = never, RI
     options.order === "completion" ? [...done] : done.toSorted((a, b) => a.index - b.index)
   )
   const tell = options.onProgress ?? (() => Effect.void)
+  let ended = false
+  // A batch that never began, as with an option out of range, ends too.
+  const end = Effect.suspend(() => (ended ? Effect.void : PubSub.publish(events, { _tag: "Ended", progress: none })))
   const fiber = yield* streamWith(items, f, {
     ...options,
     // Results are kept as they come, so that stopping keeps them; `completed` puts them in order.
     order: "completion",
-    onProgress: (event) => Effect.andThen(PubSub.publish(events, event), tell(event))
+    onProgress: (event) => {
+      ended = event._tag === "Ended"
+      return Effect.andThen(PubSub.publish(events, event), tell(event))
+    }
   }).pipe(
     Stream.runForEach((item) => Effect.sync(() => void done.push(item))),
+    Effect.ensuring(end),
     Effect.forkScoped
   )
   return {
@@ -232,6 +246,8 @@ export const run = <EI = never, RI = never>(
   options: Options = {}
 ): Effect.Effect<ReadonlyArray<ChatItem>, EI | InvalidOption, OpenRouter | RI> =>
   Effect.scoped(Effect.flatMap(start(requests, options), (running) => running.await))
+
+const none: Counts = { total: undefined, inFlight: 0, succeeded: 0, failed: 0, cost: 0, elapsedMillis: 0 }
 
 const resultOf = <A, E>(exit: Exit.Exit<A, E>): Result.Result<A, E | Defect> => {
   if (exit._tag === "Success") return Result.succeed(exit.value)

@@ -69,9 +69,13 @@ const provider = (f: Facts) => f.provider
 const ofKey = either(source("openrouter_key_limit"), says(/settings\/keys/))
 const tooLarge = says(/can only afford|Prompt tokens limit exceeded/)
 
+/** A time that has passed already tells of clocks that differ, or of a cache: a bench until then would be none. */
+const ahead = (f: Facts, time: number | undefined) => (time !== undefined && time > f.now ? time : undefined)
+
 /** When a spent cap is filled up again: as the answer says, or at the boundary of the period that its message names. */
 const reset = (f: Facts): number | undefined => {
-  if (f.resetsAt !== undefined) return f.resetsAt
+  const told = ahead(f, f.resetsAt)
+  if (told !== undefined) return told
   const period = /\b(daily|weekly|monthly)\b/.exec(f.message)?.[1]
   return isPeriod(period) ? nextReset(period, f.now) : undefined
 }
@@ -117,11 +121,11 @@ export const rows: ReadonlyArray<Row> = [
 
   // 403 ------------------------------------------------------------------------------------------------------------
   { class: "key-cap-spent", status: is(403), when: either(source("openrouter_key_limit"), says(/Key limit exceeded/)), scope: "key", reason: "exhausted", retryable: "rotate", until: reset, confidence: "stated" },
-  { class: "guardrail-budget-spent", status: is(403), when: source("openrouter_guardrail_budget"), scope: budgetScope, reason: "exhausted", retryable: "rotate", until: (f) => f.resetsAt ?? f.now + 15 * minute, confidence: "stated" },
+  { class: "guardrail-budget-spent", status: is(403), when: source("openrouter_guardrail_budget"), scope: budgetScope, reason: "exhausted", retryable: "rotate", until: (f) => ahead(f, f.resetsAt) ?? f.now + 15 * minute, confidence: "stated" },
   { class: "workspace-budget-spent", status: is(403), when: either(source("openrouter_workspace_budget"), says(/^Workspace .*budget/)), scope: "workspace", reason: "exhausted", retryable: "rotate", until: reset, confidence: "stated" },
   // Trying the same prompt on another key would be evasion, and would disable one key after the other.
   { class: "moderated", status: is(403), when: either(has("patterns", "reasons", "flagged_input"), type("content_policy_violation", "refusal"), says(/Terms Of Service|flagged|moderation/i)), scope: "request", reason: "rejected", retryable: "never", confidence: "stated" },
-  { class: "routing-refused", status: is(403), when: either(has("failed_routing_step", "routing_funnel"), says(/is banned|not available in your region/i), provider), scope: "request", reason: "rejected", retryable: "never", confidence: "inferred" },
+  { class: "routing-refused", status: is(403), when: either(has("failed_routing_step", "routing_funnel"), says(/is banned|not available in your region/i), (f) => f.availability === "region_restricted", provider), scope: "request", reason: "rejected", retryable: "never", confidence: "inferred" },
   { class: "key-misused", status: is(403), when: says(/management key/i), scope: "key", reason: "rejected", retryable: "rotate", confidence: "inferred" },
   { class: "edge-blocked", status: is(403), when: edge, scope: "host", reason: "unavailable", retryable: "backoff", until: within(5_000), confidence: "inferred" },
   // Weak evidence against the key: it feeds the circuit breaker, and benches nothing by itself.
@@ -131,8 +135,8 @@ export const rows: ReadonlyArray<Row> = [
   { class: "timed-out", status: is(408), scope: "upstream", reason: "unavailable", retryable: "backoff", confidence: "guessed" },
 
   // 429 ------------------------------------------------------------------------------------------------------------
-  { class: "free-tier-spent", status: is(429), when: either((f) => f.limitSource.startsWith("openrouter_free_tier_"), says(/free-models-per-/)), scope: "account", reason: "throttled", retryable: "rotate", until: (f) => f.rateLimitReset ?? within(minute)(f), confidence: "stated" },
-  { class: "account-throttled", status: is(429), when: (f) => f.rateLimitReset !== undefined, scope: "account", reason: "throttled", retryable: "rotate", until: (f) => f.rateLimitReset, confidence: "inferred" },
+  { class: "free-tier-spent", status: is(429), when: either((f) => f.limitSource.startsWith("openrouter_free_tier_"), says(/free-models-per-/)), scope: "account", reason: "throttled", retryable: "rotate", until: (f) => ahead(f, f.rateLimitReset) ?? within(minute)(f), confidence: "stated" },
+  { class: "account-throttled", status: is(429), when: (f) => f.rateLimitReset !== undefined, scope: "account", reason: "throttled", retryable: "rotate", until: (f) => ahead(f, f.rateLimitReset), confidence: "inferred" },
   { class: "upstream-throttled", status: is(429), when: provider, scope: "upstream", reason: "throttled", retryable: "backoff", confidence: "stated" },
   { class: "edge-throttled", status: is(429), when: edge, scope: "host", reason: "throttled", retryable: "backoff", until: within(5_000), confidence: "inferred" },
   { class: "throttled", status: is(429), scope: "upstream", reason: "throttled", retryable: "backoff", confidence: "guessed" },

@@ -218,7 +218,8 @@ const baseUrlOf = Effect.fnUntraced(function* (option: string | undefined) {
   if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
     return yield* new InvalidOption({ option: "baseUrl", expected: "a URL without credentials, query and fragment" })
   }
-  return given.replace(/\/+$/, "")
+  // Rebuilt from its parts: an empty query or fragment, or a blank at the end, would swallow the paths.
+  return `${url.origin}${url.pathname}`.replace(/\/+$/, "")
 })
 
 const headersOf = (attribution: Attribution | undefined): Record<string, string> => ({

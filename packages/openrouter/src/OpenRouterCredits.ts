@@ -78,8 +78,8 @@ export const make = Effect.fnUntraced(function* (
     })
     yield* adopt(pool, key, info)
   })
-  // A key that was removed meanwhile is the only way this can fail.
-  const read = (key: Key.Key) => Effect.ignore(readOne(key))
+  // A key that was removed meanwhile is the only way this can fail; a client that dies must not end the readings.
+  const read = (key: Key.Key) => Effect.ignoreCause(readOne(key))
 
   const all = Effect.flatMap(pool.keys, (keys) => {
     for (const id of readAt.keys()) if (!keys.some((key) => key.id === id)) readAt.delete(id)

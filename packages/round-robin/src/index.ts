@@ -1,1 +1,4 @@
-export {}
+/**
+ * Smooth weighted round robin: every key in turn, in proportion to its weight.
+ */
+export * as RoundRobin from "./RoundRobin.ts"

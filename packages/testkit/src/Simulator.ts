@@ -12,6 +12,14 @@
  * `@evenkeel/openrouter`, so that the one can be checked against the other. Time and randomness come from `Clock` and
  * `Random` of the layer's context alone: under `TestClock` caps reset when the test says so.
  *
+ * - A token is four characters, rounded up, so every cost is predictable. `usage.cost` is what is charged.
+ * - A request is charged when it completes. If the client goes away, a plain request is charged in full, a stream for
+ *   what it has produced.
+ * - The checks before a request look at what is spent, not at what requests in flight will spend: concurrent requests
+ *   can overrun a cap or a balance, here as there.
+ * - Where no real body or rule is known the simulator chooses: a disabled key reads like a revoked one, a spent cap
+ *   stops free models too, and limits of requests count only those that were let in.
+ *
  * **Gotchas**
  *
  * With a latency or a pace under `TestClock`, answers wait until the test moves the clock.
@@ -41,9 +49,9 @@ import type { ServeError } from "effect/http/HttpServerError"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
-import { createServer, type Server } from "node:http"
 import * as Control from "./internal/simulator/control.ts"
 import type { FaultRule } from "./internal/simulator/faults.ts"
+import { type Listener, make as makeListener } from "./internal/simulator/listener.ts"
 import type { SimulatorKey, SimulatorOptions } from "./internal/simulator/options.ts"
 import {
   type RequestRecord,
@@ -100,7 +108,7 @@ export class Simulator extends Context.Service<
     readonly snapshot: Effect.Effect<SimulatorSnapshot>
     /** Inference requests under way, until the last byte of their body is about to leave. */
     readonly inFlight: Effect.Effect<number>
-    /** Waits until a snapshot satisfies the predicate; it is looked at whenever a request begins or ends. */
+    /** Waits until a snapshot satisfies the predicate; looked at whenever a request begins, is let in, or ends. */
     readonly waitUntil: (
       predicate: (snapshot: SimulatorSnapshot) => boolean
     ) => Effect.Effect<SimulatorSnapshot>
@@ -121,24 +129,12 @@ export class Simulator extends Context.Service<
   }
 >()("@evenkeel/testkit/Simulator") {}
 
-// A test clock would never let a wait end.
-const realClock = Clock.Clock.defaultValue()
-
-// Accepts no more connections, waits for the requests in flight, then cuts what is left.
-const drain = (state: State, node: Server): Effect.Effect<void> =>
-  Effect.sync(() => node.close()).pipe(
-    Effect.andThen(Control.make(state).waitUntil((current) => current.inFlight === 0)),
-    Effect.timeoutOption(state.settings.drainMillis),
-    Effect.provideService(Clock.Clock, realClock),
-    Effect.andThen(Effect.sync(() => node.closeAllConnections()))
-  )
-
-const service = (state: State, node: Server) =>
+const service = (state: State, listener: Listener) =>
   Layer.effect(
     Simulator,
     Effect.gen(function* () {
       const server = yield* HttpServer.HttpServer
-      yield* Effect.addFinalizer(() => drain(state, node))
+      yield* Effect.addFinalizer(() => listener.drain(state.settings.drainMillis))
       return Simulator.of({
         ...Control.make(state),
         baseUrl: `${HttpServer.formatAddress(server.address)}${Routes.prefix}`,
@@ -168,12 +164,12 @@ export const layer = (options: SimulatorOptions = {}): Layer.Layer<Simulator, In
         catch: (error) => error as InvalidOptions
       })
       const state = makeState(settings, yield* Clock.Clock, yield* Random.Random)
-      const server = createServer()
+      const listener = makeListener()
       const routes = HttpRouter.serve(Routes.layer(state), { disableListenLog: true, disableLogger: true })
-      return service(state, server).pipe(
+      return service(state, listener).pipe(
         Layer.provide(routes),
         Layer.provide(
-          NodeHttpServer.layerServer(() => server, {
+          NodeHttpServer.layerServer(() => listener.node, {
             host: "127.0.0.1",
             port: settings.port,
             gracefulShutdownTimeout: 0

@@ -79,7 +79,18 @@ const world = (options: SimulatorOptions) =>
     return { ask, key, state }
   })
 
-const message = (answer: unknown): unknown => (answer as { readonly error: { readonly message: string } }).error.message
+const spentCap = (name: string, resets_at: string | null) => ({
+  status: 403,
+  headers: {},
+  error: {
+    message: `Key limit exceeded (${name}). Manage it using https://openrouter.ai/settings/keys`,
+    code: 403,
+    metadata: { limit_source: "openrouter_key_limit", resets_at }
+  }
+})
+
+const message = (answer: unknown): unknown =>
+  (answer as { readonly error: { readonly message: string } }).error.message
 
 describe("admission", () => {
   it.effect("estimates prompt and max_tokens, or the longest completion without max_tokens", () =>
@@ -114,25 +125,18 @@ describe("admission", () => {
   it.effect("opens a spent cap again at its boundary, and never without one", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(at("2026-11-18T13:00:00Z"))
-      const { ask, key, state } = yield* world({ keys: [{ name: "a", limit: 1, limitReset: "daily", usage: 1 }] })
-      const spent = (name: string, resets_at: string | null) => ({
-        status: 403,
-        headers: {},
-        error: {
-          message: `Key limit exceeded (${name}). Manage it using https://openrouter.ai/settings/keys`,
-          code: 403,
-          metadata: { limit_source: "openrouter_key_limit", resets_at }
-        }
+      const { ask, key, state } = yield* world({
+        keys: [{ name: "a", limit: 1, limitReset: "daily", usage: 1 }]
       })
-      assert.deepStrictEqual(ask(1, 1), spent("daily limit", "2026-11-19T00:00:00.000Z"))
+      assert.deepStrictEqual(ask(1, 1), spentCap("daily limit", "2026-11-19T00:00:00.000Z"))
       yield* TestClock.setTime(at("2026-11-18T23:59:59.999Z"))
-      assert.deepStrictEqual(ask(1, 1), spent("daily limit", "2026-11-19T00:00:00.000Z"))
+      assert.deepStrictEqual(ask(1, 1), spentCap("daily limit", "2026-11-19T00:00:00.000Z"))
       yield* TestClock.setTime(at("2026-11-19T00:00:00Z"))
       assert.strictEqual(ask(1, 1), 0.011)
       State.charge(state, key, 1)
       key.limitReset = null
       yield* TestClock.setTime(at("2030-01-01T00:00:00Z"))
-      assert.deepStrictEqual(ask(1, 1), spent("total limit", null))
+      assert.deepStrictEqual(ask(1, 1), spentCap("total limit", null))
     })
   )
 
@@ -271,7 +275,8 @@ describe("admission", () => {
         status: 429,
         headers,
         error: {
-          message: "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day",
+          message:
+            "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day",
           code: 429,
           metadata: { headers, limit_source: "openrouter_free_tier_daily" }
         }

@@ -5,9 +5,11 @@ import { NodeHttpClient } from "@effect/platform-node"
 import { Simulator } from "@evenkeel/testkit"
 import { Effect, Stream } from "effect"
 import * as Sse from "effect/encoding/Sse"
+import { defaultSecret } from "../src/internal/simulator/settings.ts"
 import { HttpClient, HttpClientRequest, HttpClientResponse } from "effect/http"
 
-export const secretOf = (name: string): string => `sk-or-v1-simulated-${name}`
+export const secretOf = defaultSecret
+
 
 /** The request that most tests make. "hello" are 2 tokens, the answer "You said: hello" are 4. */
 export const hello = {

@@ -1,1 +1,4 @@
-export {}
+/**
+ * Threshold: one key after the other, each down to a floor of credit.
+ */
+export * as Threshold from "./Threshold.ts"

@@ -483,9 +483,9 @@ export class Engine {
 
   // --- credit ---------------------------------------------------------------
 
-  credit(entry: Entry, reading: Reading): void {
+  credit(entry: Entry, reading: Reading, nowMillis: number): void {
     const before = entry.ledger.credit
-    entry.ledger.read(reading)
+    entry.ledger.read(reading, nowMillis)
     // A top-up: what was too dear before may be affordable now.
     if (entry.ledger.credit === undefined || (before !== undefined && entry.ledger.credit > before)) {
       entry.shortage = undefined
@@ -495,7 +495,7 @@ export class Engine {
     // A cap that shows headroom again ends the exhaustion of the key; what the account owes is not in a key's reading.
     const { bench } = entry
     const headroom = reading.remaining === undefined || reading.remaining > 0
-    if (headroom && bench?.scope === "key" && bench.reason === "exhausted" && reading.requestedAt > bench.since) {
+    if (headroom && bench?.scope === "key" && bench.reason === "exhausted" && (reading.requestedAt ?? nowMillis) > bench.since) {
       this.readmit("key", entry.key.id)
     }
     if (this.waiters.size > 0) this.wakeAll()
@@ -503,9 +503,21 @@ export class Engine {
 
   // --- waiting --------------------------------------------------------------
 
-  /** Whether a permit, which some lease will free, is all that a key lacks. */
+  /**
+   * Whether waiting for a lease to settle can help: a key lacks nothing but a permit, or every key that could come back
+   * waits for what a probe meets.
+   */
   busy(demand: Demand): boolean {
-    return this.blocked(demand.context) === undefined && this.entries.some((e) => this.verdict(e, demand) === saturated)
+    if (this.blocked(demand.context) !== undefined) return false
+    let probing = false
+    let returning = false
+    for (const entry of this.entries) {
+      const no = this.verdict(entry, demand)
+      if (no === saturated) return true
+      probing ||= no?.reason === "probing"
+      returning ||= no?.until !== undefined
+    }
+    return probing && !returning
   }
 
   private wakeAll(): void {

@@ -58,12 +58,13 @@ export class Ledger {
    * what settled later, or is in flight, is not in it and stays. So nothing is missed, and counted twice only within the
    * lag, where the error is on the safe side.
    */
-  read(reading: Reading): void {
-    if (this.readAt !== undefined && reading.requestedAt < this.readAt) return
+  read(reading: Reading, nowMillis: number): void {
+    const requestedAt = reading.requestedAt ?? nowMillis
+    if (this.readAt !== undefined && requestedAt < this.readAt) return
     this.remaining = reading.remaining
-    this.readAt = reading.requestedAt
+    this.readAt = requestedAt
     this.resetsAt = reading.resetsAt
-    const horizon = reading.requestedAt - (reading.lag ?? 0)
+    const horizon = requestedAt - (reading.lag ?? 0)
     // A bucket holds up to a second of debits behind its time, so it is dropped only when all of it is before the horizon.
     this.debits = this.debits.filter((debit) => debit.at + bucketMillis > horizon)
     this.debited = this.debits.reduce((sum, debit) => sum + debit.usd, 0)

@@ -15,6 +15,8 @@ export interface Facts {
   readonly metadata: Readonly<Record<string, unknown>>
   readonly limitSource: string
   readonly errorType: string
+  /** `availability.code`, or "". */
+  readonly availability: string
   /** The failure comes from a provider behind OpenRouter. */
   readonly provider: boolean
   /** The account as the body names it (`user_…` or `org_…`). */
@@ -43,6 +45,7 @@ export const factsOf = (answer: Answer, now: number): Facts => {
   const error = errorIn(body) ?? {}
   const metadata = record(error["metadata"]) ?? {}
   const availability = record(error["availability"]) ?? {}
+  const availabilityCode = text(availability["code"])
   const message = text(error["message"])
   const limitSource = text(metadata["limit_source"])
   return {
@@ -52,6 +55,7 @@ export const factsOf = (answer: Answer, now: number): Facts => {
     metadata,
     limitSource,
     errorType: text(metadata["error_type"]) || text(error["error_type"]),
+    availability: availabilityCode,
     provider:
       text(metadata["provider_name"]) !== "" ||
       metadata["raw"] !== undefined ||
@@ -59,7 +63,7 @@ export const factsOf = (answer: Answer, now: number): Facts => {
       metadata["provider_error_code"] !== undefined ||
       message === "Provider returned error" ||
       limitSource.startsWith("upstream_provider_") ||
-      upstreamAvailability.has(text(availability["code"])),
+      upstreamAvailability.has(availabilityCode),
     account: text(body?.["user_id"]) || undefined,
     retryAfter: retryAfterOf(answer.headers["retry-after"], now) ?? seconds(availability["retry_after"]),
     rateLimitReset: epochMillis(
@@ -88,13 +92,15 @@ export const errorIn = (value: unknown): Readonly<Record<string, unknown>> | und
 /** Before an answer began the HTTP status is the truth; after it, only the code in the body is. */
 const statusOf = (status: number, error: Readonly<Record<string, unknown>>): number => {
   if (status >= 300) return status
-  const code = Number(error["code"] ?? error["http_status"])
+  const told = error["code"] ?? error["http_status"]
+  // Not everything can be made a number: an object may even throw.
+  const code = typeof told === "string" || typeof told === "number" ? Number(told) : NaN
   // Codes in words ("server_error") tell of a failure after the answer began: the upstream's.
   return Number.isInteger(code) && code >= 300 && code < 600 ? code : 502
 }
 
-export const retryAfterOf = (header: string | undefined, now: number): number | undefined => {
-  if (header === undefined) return undefined
+export const retryAfterOf = (header: unknown, now: number): number | undefined => {
+  if (typeof header !== "string") return undefined
   const parsed = Headers.parseRetryAfter(header)
   if (Result.isFailure(parsed)) return undefined
   return Duration.toMillis(Headers.retryAfterDelay(parsed.success, now))

@@ -2,7 +2,7 @@
  * Responses whose body has been read already, and responses whose end is watched.
  */
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import { HttpClientError, type HttpClientResponse } from "effect/http"
 
@@ -48,10 +48,16 @@ export const watched = (
     forget()
     end(exit)
   }
+  const abandon = () => {
+    if (state !== "unread") return
+    finish(undefined)
+    // Nobody will read it: to begin and to stop at once closes the connection, and with it the bill.
+    Effect.runFork(Stream.runDrain(response.stream)).interruptUnsafe()
+  }
   const forget = fiber.addObserver((exit) => {
-    if (state === "unread" && exit._tag === "Failure") finish(undefined)
+    if (exit._tag === "Failure") abandon()
   })
-  const onExit = (exit: Exit.Exit<unknown, unknown>) => Effect.sync(() => finish(exit))
+  const onExit = (exit: Exit.Exit<unknown, unknown> | undefined) => Effect.sync(() => finish(exit))
   const begin = Effect.sync(() => {
     if (state === "unread") state = "reading"
   })
@@ -73,9 +79,19 @@ export const watched = (
         }
       ])
     ),
-    stream: { get: () => response.stream.pipe(Stream.onStart(begin), Stream.onExit(onExit)) }
+    stream: {
+      get: () => {
+        // The exit is that of the consumer as well, and its failure says nothing about the host.
+        let broken: Exit.Exit<never, unknown> | undefined
+        return response.stream.pipe(
+          Stream.onStart(begin),
+          Stream.tapCause((cause) => Effect.sync(() => void (broken = Exit.failCause(cause)))),
+          Stream.onExit((exit) => onExit(broken ?? (exit._tag === "Success" ? exit : undefined)))
+        )
+      }
+    }
   }) as Response
-  abandoned.register(wrapped, () => finish(undefined))
+  abandoned.register(wrapped, abandon)
   return wrapped
 }
 

@@ -45,26 +45,6 @@ export type FaultAction =
   /** A 200 without content, which is not billed. */
   | { readonly _tag: "EmptyCompletion" }
 
-/** Actions that need no request to be let in: they come before every check. */
-export const isEarly = (action: FaultAction): boolean =>
-  action._tag === "Status" || action._tag === "Reset" || action._tag === "Stall" || action._tag === "Garbage"
-
-const streamOnly: ReadonlySet<FaultAction["_tag"]> = new Set([
-  "FirstEventError",
-  "MidStreamError",
-  "Truncate",
-  "Hang"
-])
-
-/** Whether the action makes sense for a request: some exist only in streams, one only outside them. */
-export const fits = (
-  action: FaultAction,
-  request: { readonly stream: boolean; readonly inference: boolean }
-): boolean =>
-  request.stream
-    ? action._tag !== "ChoiceError"
-    : !streamOnly.has(action._tag) && (request.inference || isEarly(action))
-
 const providerGone: InnerError = { code: "server_error", message: "Provider disconnected unexpectedly" }
 
 const rateLimited: InnerError = {

@@ -106,10 +106,11 @@ export const open = (
 }
 
 /** Holds an estimate of the account's in-flight budget until the request is settled. */
-export const hold = (call: Call, amount: number): void => {
+export const hold = (state: State, call: Call, amount: number): void => {
   if (call.key === undefined) return
   call.held = amount
   call.key.account.held = usd(call.key.account.held + amount)
+  notify(state)
 }
 
 const count = (key: KeyState, ending: Ending): void => {

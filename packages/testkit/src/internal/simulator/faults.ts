@@ -2,7 +2,7 @@
  * Scripted faults: which requests a rule matches, how often, and when.
  */
 import * as Duration from "effect/Duration"
-import { type FaultAction, fits, isEarly } from "./actions.ts"
+import type { FaultAction } from "./actions.ts"
 import { now, type State } from "./state.ts"
 
 /** What a rule may look at. It holds no secret. */
@@ -77,6 +77,26 @@ export const add = (state: State, rule: FaultRule): Rule => {
 const among = (wanted: string | ReadonlyArray<string> | undefined, value: string | undefined): boolean =>
   wanted === undefined ||
   (value !== undefined && (typeof wanted === "string" ? wanted === value : wanted.includes(value)))
+
+// Actions that need no request to be let in: they come before every check.
+const isEarly = (action: FaultAction): boolean =>
+  action._tag === "Status" || action._tag === "Reset" || action._tag === "Stall" || action._tag === "Garbage"
+
+const streamOnly: ReadonlySet<FaultAction["_tag"]> = new Set([
+  "FirstEventError",
+  "MidStreamError",
+  "Truncate",
+  "Hang"
+])
+
+// Whether the action makes sense for a request: some exist only in streams, one only outside them.
+const fits = (
+  action: FaultAction,
+  request: { readonly stream: boolean; readonly inference: boolean }
+): boolean =>
+  request.stream
+    ? action._tag !== "ChoiceError"
+    : !streamOnly.has(action._tag) && (request.inference || isEarly(action))
 
 const matches = (rule: FaultRule, request: FaultRequest, inference: boolean): boolean => {
   const match = rule.match ?? {}

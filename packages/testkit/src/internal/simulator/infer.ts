@@ -65,7 +65,7 @@ const check = (
   const maxTokens = skin.generates ? maxTokensOf(body) : 0
   const held = admit(state, key, model, { promptTokens, maxTokens })
   if (typeof held !== "number") return held
-  hold(call, held)
+  hold(state, call, held)
   return { model, messages }
 }
 

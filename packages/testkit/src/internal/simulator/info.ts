@@ -3,8 +3,8 @@
  */
 import { spent, usd } from "./ledger.ts"
 import type { SimulatorModel } from "./options.ts"
-import { iso, startOf } from "./period.ts"
-import { freeDailyLimit, type KeyState, now, showOlder, type State } from "./state.ts"
+import { iso } from "./period.ts"
+import { freeDailyLimit, freeRequestsToday, type KeyState, now, showOlder, type State } from "./state.ts"
 
 /** The label of a key: the secret with its middle left out, as OpenRouter shows it to the key's holder. */
 export const label = (secret: string): string => `${secret.slice(0, 12)}...${secret.slice(-3)}`
@@ -14,7 +14,7 @@ export const keyInfo = (state: State, key: KeyState): unknown => {
   showOlder(state, key)
   const at = now(state)
   const free = freeDailyLimit(key.account)
-  const used = key.account.freeDay.start === startOf("daily", at) ? key.account.freeDay.count : 0
+  const used = freeRequestsToday(state, key.account)
   return {
     data: {
       label: label(key.secret),

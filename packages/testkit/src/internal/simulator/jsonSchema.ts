@@ -24,7 +24,7 @@ const amount = (schema: JsonRecord, integer: boolean): number => {
   const least = number(schema["minimum"]) ?? (above === undefined ? undefined : above + step)
   const below = number(schema["exclusiveMaximum"])
   const most = number(schema["maximum"]) ?? (below === undefined ? undefined : below - step)
-  const value = Math.max(least ?? 0, Math.min(0, most ?? 0))
+  const value = least ?? Math.min(0, most ?? 0)
   const multiple = number(schema["multipleOf"])
   if (multiple !== undefined && multiple > 0) return Math.ceil(value / multiple) * multiple
   return integer ? Math.ceil(value) : value

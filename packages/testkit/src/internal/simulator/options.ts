@@ -11,7 +11,7 @@ import type { LimitReset } from "./period.ts"
 export interface SimulatorKey {
   /** The name by which records, snapshots and the control API know the key. Never part of the wire. */
   readonly name: string
-  /** What clients send as bearer token. By default `sk-or-v1-simulated-<name>`, which no secret scanner mistakes. */
+  /** What clients send as bearer token. By default `sk-or-v1-simulated-` and a hash of the name. */
   readonly secret?: string | Redacted.Redacted<string> | undefined
   /** The name of the account that pays; the first account by default. */
   readonly account?: string | undefined

@@ -3,7 +3,15 @@
  */
 import { endOf, iso } from "./period.ts"
 import { spent } from "./ledger.ts"
-import { type AccountState, freeDailyLimit, headroom, type KeyState, now, type State } from "./state.ts"
+import {
+  type AccountState,
+  freeDailyLimit,
+  freeRequestsToday,
+  headroom,
+  type KeyState,
+  now,
+  type State
+} from "./state.ts"
 
 /** One finished request. Records are in the order in which requests ended. */
 export interface RequestRecord {
@@ -102,14 +110,14 @@ const keySnapshot = (state: State, key: KeyState): KeySnapshot => ({
   revoked: key.revoked
 })
 
-const accountSnapshot = (account: AccountState): AccountSnapshot => ({
+const accountSnapshot = (state: State, account: AccountState): AccountSnapshot => ({
   name: account.name,
   balance: account.balance,
   usage: account.usage,
   inFlight: account.inFlight,
   held: account.held,
   throttled: account.throttled,
-  freeRequestsToday: account.freeDay.count,
+  freeRequestsToday: freeRequestsToday(state, account),
   freeRequestsPerDay: freeDailyLimit(account)
 })
 
@@ -117,7 +125,7 @@ const accountSnapshot = (account: AccountState): AccountSnapshot => ({
 export const snapshot = (state: State): SimulatorSnapshot => ({
   inFlight: state.inFlight,
   keys: Array.from(state.keys.values(), (key) => keySnapshot(state, key)),
-  accounts: Array.from(state.accounts.values(), accountSnapshot)
+  accounts: Array.from(state.accounts.values(), (account) => accountSnapshot(state, account))
 })
 
 /** The log, cut to its size. */

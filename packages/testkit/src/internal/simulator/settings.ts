@@ -2,6 +2,7 @@
  * Checks the options, names the field that is wrong, and fills in the defaults.
  */
 import * as Duration from "effect/Duration"
+import * as Hash from "effect/Hash"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type { SimulatorAccount, SimulatorKey, SimulatorModel, SimulatorOptions } from "./options.ts"
@@ -52,10 +53,17 @@ const unique = (field: string, values: ReadonlyArray<string>): void => {
   must(`${field.replace("[]", `[${first}]`)}`, first === -1, "unique")
 }
 
+/**
+ * The secret of a key that is given none. It does not contain the name: names become ids, which are logged, and a client
+ * may well refuse an id that gives away a part of the secret.
+ */
+export const defaultSecret = (name: string): string =>
+  `sk-or-v1-simulated-${(Hash.string(name) >>> 0).toString(16).padStart(8, "0")}`
+
 /** The secret a key answers to. */
 export const secretOf = (key: SimulatorKey): string =>
   key.secret === undefined
-    ? `sk-or-v1-simulated-${key.name}`
+    ? defaultSecret(key.name)
     : typeof key.secret === "string"
       ? key.secret
       : Redacted.value(key.secret)

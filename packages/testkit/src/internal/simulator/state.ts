@@ -7,7 +7,7 @@ import type * as Random from "effect/Random"
 import type { Rule } from "./faults.ts"
 import * as Ledger from "./ledger.ts"
 import type { SimulatorAccount, SimulatorKey, SimulatorModel } from "./options.ts"
-import type { LimitReset } from "./period.ts"
+import { type LimitReset, startOf } from "./period.ts"
 import type { RequestRecord } from "./records.ts"
 import { expiryOf, secretOf, type Settings } from "./settings.ts"
 
@@ -75,7 +75,7 @@ export interface State {
   /** What `/generation` finds, by id; bounded like the log. */
   readonly generations: Map<string, { readonly account: string | undefined; readonly data: unknown }>
   rules: ReadonlyArray<Rule>
-  /** Called after every change of a request's state. */
+  /** Called whenever a request begins, is let in, or ends. */
   readonly watchers: Set<() => void>
   inFlight: number
   unknownKeys: number
@@ -84,7 +84,7 @@ export interface State {
 /** The time in epoch milliseconds. */
 export const now = (state: State): number => state.clock.currentTimeMillisUnsafe()
 
-/** Tells the watchers that a request began or ended. */
+/** Tells the watchers that a request began, was let in, or ended. */
 export const notify = (state: State): void => {
   for (const watcher of state.watchers) watcher()
 }
@@ -196,6 +196,10 @@ export const accountId = (account: AccountState): string => account.organization
 /** The free requests an account may make in a day: 1000, or 50 if it has never paid. */
 export const freeDailyLimit = (account: AccountState): number =>
   account.freeRequestsPerDay ?? (account.freeTier ? 50 : 1000)
+
+/** The free requests an account has made in the current UTC day. */
+export const freeRequestsToday = (state: State, account: AccountState): number =>
+  account.freeDay.start === startOf("daily", now(state)) ? account.freeDay.count : 0
 
 /** The model that an id means: routing suffixes such as `:nitro` name the same model. */
 export const findModel = (state: State, id: string): SimulatorModel | undefined => {

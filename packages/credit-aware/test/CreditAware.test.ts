@@ -1,0 +1,305 @@
+import { Balancer, type Candidate, Filter, type Key, KeyPool, Outcome, type Selector } from "@evenkeel/core"
+import { assert, describe, it } from "@effect/vitest"
+import { Array as Arr, Effect, Layer, Random, Schema } from "effect"
+import { CreditAware } from "../src/index.ts"
+
+// Frozen: a strategy that wrote to a candidate, or to the list, would throw.
+const candidate = (id: string, traits: Partial<Candidate.Candidate> = {}): Candidate.Candidate =>
+  Object.freeze({
+    id,
+    account: undefined,
+    workspace: undefined,
+    weight: 1,
+    tier: 0,
+    labels: {},
+    inFlight: 0,
+    maxInFlight: Infinity,
+    credit: undefined,
+    latency: undefined,
+    ...traits
+  })
+
+type Candidates = Arr.NonEmptyReadonlyArray<Candidate.Candidate>
+
+const some = (candidates: ReadonlyArray<Candidate.Candidate>): Candidates => {
+  if (!Arr.isReadonlyArrayNonEmpty(candidates)) throw new Error("no candidates")
+  return Object.freeze(candidates)
+}
+
+const context: Candidate.PickContext = {
+  attempt: 0,
+  nowMillis: 0,
+  random: () => {
+    throw new Error("this strategy must not need chance")
+  },
+  affinity: undefined,
+  upstream: undefined,
+  tokens: undefined,
+  estimate: undefined
+}
+
+/** A context whose randomness is that of the fiber, so that `Random.withSeed` fixes it. */
+const chance = Effect.map(Random.Random, (random): Candidate.PickContext => ({
+  ...context,
+  random: () => random.nextDoubleUnsafe()
+}))
+
+const running = (
+  selector: Layer.Layer<Selector.Selector>,
+  keys: ReadonlyArray<Key.Traits & { readonly id: string }>
+) =>
+  Balancer.layer.pipe(
+    Layer.provide(selector),
+    Layer.provideMerge(
+      KeyPool.layer({ keys: keys.map((key, i) => ({ ...key, secret: `sk-or-v1-${100_000 + i}` })) })
+    )
+  )
+
+const served = Effect.flatMap(Balancer.Balancer, (balancer) =>
+  balancer.use((lease) => Effect.succeed(lease.key.id))
+)
+
+const rich = (...credits: ReadonlyArray<number | undefined>): Candidates =>
+  some(credits.map((credit, i) => candidate(`k${i}`, { credit })))
+
+const counts = (candidates: Candidates, n: number, options?: CreditAware.Options) =>
+  Effect.gen(function* () {
+    const picker = yield* CreditAware.make(options).make
+    const seeded = yield* chance
+    const byId = new Map(candidates.map(({ id }) => [id, 0]))
+    for (let i = 0; i < n; i++) {
+      const { id } = picker.pick(candidates, seeded)
+      byId.set(id, byId.get(id)! + 1)
+    }
+    return [...byId.values()]
+  })
+
+const runs = 20_000
+
+/** Each count within 4 standard deviations of its share; the seed keeps a pass a pass. */
+const shares = (actual: ReadonlyArray<number>, expected: ReadonlyArray<number>) => {
+  for (const [i, p] of expected.entries()) {
+    assert.approximately(actual[i]!, runs * p, 4 * Math.sqrt(runs * p * (1 - p)), `share of k${i}`)
+  }
+}
+
+/** Uses that cost a cent each, with the same estimate held while they run. */
+const spend = (n: number) =>
+  Effect.flatMap(Balancer.Balancer, (balancer) =>
+    Effect.replicateEffect(
+      balancer.use(() => Effect.void, { estimate: 0.01, outcome: () => Outcome.success(0.01) }),
+      n
+    )
+  )
+
+const Credit = Schema.UndefinedOr(
+  Schema.Union([
+    Schema.Int.check(Schema.isBetween({ minimum: -5, maximum: 5 })),
+    Schema.Number.check(Schema.isBetween({ minimum: -100, maximum: 1e6 })),
+    Schema.Number.check(Schema.isGreaterThan(1e300))
+  ])
+)
+const Keys = Schema.Array(
+  Schema.Struct({
+    credit: Credit,
+    weight: Schema.Number.check(Schema.isBetween({ minimum: 0.01, maximum: 100 }))
+  })
+).check(Schema.isBetweenLength(1, 12))
+const Options = Schema.Struct({
+  mode: Schema.Literals(["proportional", "richest"]),
+  reserve: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 5 }))
+})
+
+describe("CreditAware", () => {
+  const cases: ReadonlyArray<readonly [string, Candidates, CreditAware.Options, ReadonlyArray<number>]> = [
+    ["credit 100, 60, 40", rich(100, 60, 40), {}, [0.5, 0.3, 0.2]],
+    ["the same in another order", rich(40, 100, 60), {}, [0.2, 0.5, 0.3]],
+    ["with a reserve of 40", rich(100, 60, 40), { reserve: 40 }, [0.75, 0.25, 0]],
+    ["overdrawn keys count as empty", rich(30, -50, 10), {}, [0.75, 0, 0.25]],
+    [
+      "unknown credit counts as the most known",
+      rich(100, 60, undefined, 40),
+      {},
+      [1 / 3, 0.2, 1 / 3, 0.4 / 3]
+    ],
+    ["an infinite reading is an uncapped key", rich(100, 100, Infinity), {}, [1 / 3, 1 / 3, 1 / 3]],
+    ["unknown credit against keys at their reserve", rich(5, undefined, 3), { reserve: 5 }, [0, 1, 0]],
+    [
+      "nothing known: all alike",
+      rich(undefined, undefined, undefined, undefined),
+      {},
+      [0.25, 0.25, 0.25, 0.25]
+    ],
+    ["nobody above the reserve: the richest", rich(3, 4, 4, 1), { reserve: 5 }, [0, 0.5, 0.5, 0]],
+    ["all empty: all alike", rich(0, 0, 0, 0), {}, [0.25, 0.25, 0.25, 0.25]],
+    ["richest: the one with most", rich(60, 100, 40), { mode: "richest" }, [0, 1, 0]],
+    ["richest: ties are fair", rich(100, 40, 100, 100), { mode: "richest" }, [1 / 3, 0, 1 / 3, 1 / 3]],
+    [
+      "richest: unknown ties with the most known",
+      rich(100, undefined, 40),
+      { mode: "richest" },
+      [0.5, 0.5, 0]
+    ],
+    ["richest: unknown before spent", rich(0, undefined, -1), { mode: "richest" }, [0, 1, 0]],
+    ["richest: an infinite reading is an uncapped key", rich(9, Infinity), { mode: "richest" }, [0.5, 0.5]],
+    ["richest: nothing known", rich(undefined, undefined), { mode: "richest" }, [0.5, 0.5]],
+    ["richest: overdrawn ones too", rich(-3, -1, -2), { mode: "richest" }, [0, 1, 0]]
+  ]
+  for (const [name, candidates, options, expected] of cases) {
+    it.effect(name, () =>
+      Effect.gen(function* () {
+        shares(yield* counts(candidates, runs, options), expected)
+      }).pipe(Random.withSeed(name))
+    )
+  }
+
+  it.effect("the weight of a key multiplies its credit, known or not", () =>
+    Effect.gen(function* () {
+      const candidates = some([
+        candidate("k0", { credit: 10, weight: 2 }),
+        candidate("k1", { credit: 20 }),
+        candidate("k2", { weight: 3 })
+      ])
+      shares(yield* counts(candidates, runs), [0.2, 0.2, 0.6])
+    }).pipe(Random.withSeed("weights"))
+  )
+
+  it.effect.prop(
+    "chooses one of the candidates; a lone one always; never a spent one beside one that is not",
+    [Keys, Options],
+    ([keys, options]) =>
+      Effect.gen(function* () {
+        const candidates = some(keys.map((key, i) => candidate(`k${i}`, key)))
+        const { pick } = yield* CreditAware.make(options).make
+        const seeded = yield* chance
+        // The richest is the richest, whatever the reserve.
+        const reserve = options.mode === "richest" ? 0 : options.reserve
+        const left = (c: Candidate.Candidate) => (c.credit === undefined ? Infinity : c.credit - reserve)
+        const most = Math.max(...candidates.map(left))
+        for (let n = 0; n < 20; n++) {
+          const chosen = pick(candidates, seeded)
+          assert.include(candidates, chosen)
+          if (most > 0) assert.isAbove(left(chosen), 0)
+          else assert.strictEqual(left(chosen), most)
+        }
+        assert.strictEqual(pick(some([candidates[0]]), seeded), candidates[0])
+      })
+  )
+
+  it.effect.prop("even a draw at the very end finds a key with credit", [Keys], ([keys]) =>
+    Effect.gen(function* () {
+      const candidates = some([
+        ...keys.map((key, i) => candidate(`k${i}`, key)),
+        candidate("empty", { credit: 0 })
+      ])
+      const { pick } = yield* CreditAware.make().make
+      const chosen = pick(candidates, { ...context, random: () => 1 - Number.EPSILON / 2 })
+      if (keys.some(({ credit }) => credit === undefined || credit > 0)) assert.isAbove(chosen.credit ?? 1, 0)
+    })
+  )
+
+  it.effect.prop("a seed fixes the choices", [Keys, Options, Schema.Int], ([keys, options, seed]) =>
+    Effect.gen(function* () {
+      const candidates = some(keys.map((key, i) => candidate(`k${i}`, key)))
+      const { pick } = yield* CreditAware.make(options).make
+      const run = Effect.map(chance, (seeded) =>
+        Array.from({ length: 30 }, () => pick(candidates, seeded).id)
+      )
+      const seeded = Random.withSeed(run, seed)
+      assert.deepStrictEqual(yield* seeded, yield* seeded)
+    })
+  )
+
+  it("options out of range are refused, by name and with what is allowed", () => {
+    // @ts-expect-error
+    const wrong: CreditAware.Options = { mode: "poorest" }
+    for (const build of [CreditAware.make, CreditAware.layer]) {
+      for (const reserve of [-0.01, NaN, Infinity]) {
+        assert.throws(
+          () => build({ reserve }),
+          RangeError,
+          `reserve must be a finite number of USD from 0 up, and is ${reserve}`
+        )
+      }
+      assert.throws(
+        () => build(wrong),
+        RangeError,
+        'mode must be "proportional" or "richest", and is poorest'
+      )
+    }
+  })
+
+  describe("in a balancer", () => {
+    const credits = { a: 100, b: 60, c: 40, d: 20 }
+    const keys = Object.keys(credits).map((id) => ({ id }))
+    const readAll = Effect.flatMap(KeyPool.KeyPool, (pool) =>
+      Effect.forEach(Object.entries(credits), ([id, remaining]) =>
+        pool.credit(id, { remaining, requestedAt: 0 })
+      )
+    )
+    const left = Effect.flatMap(KeyPool.KeyPool, (pool) =>
+      Effect.map(pool.snapshot, (snapshot) => snapshot.keys.map((key) => key.credit!))
+    )
+    it.effect(
+      "all keys run dry together: Jain's index of spent / initial is above .99 when half is gone",
+      () =>
+        Effect.gen(function* () {
+          yield* readAll
+          yield* spend(11_000)
+          const spent = (yield* left).map((credit, i) => 1 - credit / Object.values(credits)[i]!)
+          const sum = spent.reduce((a, b) => a + b)
+          const squares = spent.reduce((total, x) => total + x * x, 0)
+          assert.isAbove((sum * sum) / (spent.length * squares), 0.99)
+        }).pipe(Effect.provide(running(CreditAware.layer(), keys)), Random.withSeed("drain"))
+    )
+
+    it.effect("$219 of the $220 can be spent without overrunning a cap", () =>
+      Effect.gen(function* () {
+        yield* readAll
+        yield* spend(21_900)
+        for (const credit of yield* left) assert.isAbove(credit, -1e-9)
+      }).pipe(Effect.provide(running(CreditAware.layer(), keys)), Random.withSeed("drain"))
+    )
+
+    it.effect("richest levels the keys: it sees what the picks before it have spent", () =>
+      Effect.gen(function* () {
+        yield* readAll
+        yield* spend(8_000)
+        for (const [i, credit] of (yield* left).entries())
+          assert.approximately(credit, [40, 40, 40, 20][i]!, 0.02)
+      }).pipe(Effect.provide(running(CreditAware.layer({ mode: "richest" }), keys)), Random.withSeed("level"))
+    )
+
+    it.effect("holds of requests in flight count: 40 at once from equal keys are 10 each", () =>
+      Effect.gen(function* () {
+        const pool = yield* KeyPool.KeyPool
+        const balancer = yield* Balancer.Balancer
+        for (const { id } of keys) yield* pool.credit(id, { remaining: 50, requestedAt: 0 })
+        yield* Effect.replicateEffect(balancer.lease({ estimate: 0.5 }), 40)
+        assert.deepStrictEqual(
+          (yield* pool.snapshot).keys.map((key) => key.inFlight),
+          [10, 10, 10, 10]
+        )
+      }).pipe(Effect.provide(running(CreditAware.layer({ mode: "richest" }), keys)), Random.withSeed("holds"))
+    )
+
+    it.effect("the reserve is a preference, a filter is the wall", () =>
+      Effect.gen(function* () {
+        const pool = yield* KeyPool.KeyPool
+        for (const { id } of keys) yield* pool.credit(id, { remaining: 2, requestedAt: 0 })
+        assert.isString(yield* served)
+        const walled = yield* Balancer.make({ filters: [Filter.creditAtLeast(5)] })
+        const error = yield* Effect.flip(walled.use(() => Effect.void))
+        assert.deepStrictEqual(
+          error.keys.map((key) => key.reason),
+          ["below-floor", "below-floor", "below-floor", "below-floor"]
+        )
+      }).pipe(
+        Effect.provide(
+          Layer.merge(running(CreditAware.layer({ reserve: 5 }), keys), CreditAware.layer({ reserve: 5 }))
+        ),
+        Random.withSeed("reserve")
+      )
+    )
+  })
+})
