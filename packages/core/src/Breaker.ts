@@ -18,7 +18,7 @@ export type Admission = number
  * **Details**
  *
  * The pool pairs every `admit` with exactly one `record`, whatever happens to the request in between, so that a probe
- * can not leak.
+ * can not leak. Only uses of a key that has left the pool are not recorded any more: `forget` has ended them.
  */
 export interface Breaker {
   readonly name: string

@@ -974,7 +974,7 @@ describe("Balancer", () => {
       const retry = policy(() => (left-- > 0 ? RetryPolicy.retry(seconds(0)) : RetryPolicy.stop))
       return using({ keys: keys("a"), retry }, function* ({ balancer, pool }) {
         const fiber = yield* start(Effect.exit(balancer.use(() => fault("key", "unavailable"))))
-        while (left >= 0) yield* TestClock.adjust(1)
+        while (fiber.pollUnsafe() === undefined) yield* TestClock.adjust(1)
         assert.isTrue(Exit.isFailure(yield* Fiber.join(fiber)))
         assert.deepStrictEqual((yield* stateOf(pool, "a")).faulted, 10_001)
       })

@@ -1,4 +1,4 @@
-import { Breaker, RetryPolicy, Selector } from "@evenkeel/core"
+import { Breaker, RetryPolicy, type Selector } from "@evenkeel/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Scope } from "effect"
 import { fault, holding, inFlight, key, keys, ok, policy, refusalOf, start, using, waiting } from "./utils.ts"

@@ -93,7 +93,7 @@ describe("KeyConfig", () => {
     Effect.gen(function* () {
       const secrets = Array.from({ length: 12 }, (_, n) => secretOf(`n${n}`))
       const record = Object.fromEntries(
-        secrets.map((secret, n) => [`OPENROUTER_KEY_${n + 1}`, secret]).reverse()
+        secrets.map((secret, n) => [`OPENROUTER_KEY_${n + 1}`, secret]).toReversed()
       )
       assert.deepStrictEqual(yield* read(record), secrets)
     })

@@ -1,4 +1,4 @@
-import { Errors, Key, KeyPool, Outcome } from "@evenkeel/core"
+import { Errors, type Key, KeyPool, Outcome } from "@evenkeel/core"
 import type { PoolEvent } from "@evenkeel/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Stream } from "effect"

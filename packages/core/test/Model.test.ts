@@ -7,7 +7,7 @@
 import { Balancer, Errors, KeyPool, Outcome, Selector } from "@evenkeel/core"
 import type { Candidate, Lease } from "@evenkeel/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, Exit, Fiber } from "effect"
+import { Clock, Duration, Effect, Exit, type Fiber } from "effect"
 import { layerOf, rngOf, secretOf, type Parts } from "./utils.ts"
 
 const maxWaiting = 6

@@ -13,7 +13,7 @@ import {
   SharedFacts
 } from "@evenkeel/core"
 import type { Candidate, Key, Lease } from "@evenkeel/core"
-import { Duration, Effect, Exit, Fiber, Layer, Redacted } from "effect"
+import { Duration, Effect, type Exit, Fiber, Layer, type Redacted } from "effect"
 import * as util from "node:util"
 import type { Engine } from "../src/internal/engine.ts"
 

@@ -8,6 +8,7 @@ import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import {
   benched,
+  type Body,
   chat,
   eventually,
   first,
@@ -17,6 +18,7 @@ import {
   keys,
   met,
   post,
+  running,
   secretOf,
   serve,
   type Setup,
@@ -38,9 +40,7 @@ const ask = (client: World["client"], request = chat()) =>
 /** A world whose OpenRouter is a server of the test's own. */
 const withServer = (
   answer: Parameters<typeof serve>[0],
-  body: (
-    world: World & { readonly server: Effect.Success<ReturnType<typeof serve>> }
-  ) => Generator<Effect.Effect<any, any, any>, void>,
+  body: (world: World & { readonly server: Effect.Success<ReturnType<typeof serve>> }) => Body<void>,
   setup: Setup = {}
 ) =>
   Effect.gen(function* () {
@@ -62,7 +62,11 @@ describe("the request", () => {
       yield* pool.remove("a")
       yield* client.execute(mine)
       assert.deepStrictEqual(
-        server.seen.map(({ headers }) => [headers["authorization"], headers["x-api-key"], headers["x-other"]]),
+        server.seen.map(({ headers }) => [
+          headers["authorization"],
+          headers["x-api-key"],
+          headers["x-other"]
+        ]),
         [
           [`Bearer ${secretOf("a")}`, undefined, "kept"],
           [`Bearer ${secretOf("b")}`, undefined, "kept"]
@@ -90,8 +94,13 @@ describe("the request", () => {
   it.live("to another origin gets no key, takes none, and is not otherwise touched", () =>
     withServer(undefined, function* ({ client, pool, server }) {
       const other = yield* serve()
-      for (const url of [`${other.origin}/api/v1/chat/completions`, server.origin.replace("127.0.0.1", "localhost")]) {
-        yield* Effect.ignore(client.execute(post(url).pipe(HttpClientRequest.setHeader("x-api-key", "theirs"))))
+      for (const url of [
+        `${other.origin}/api/v1/chat/completions`,
+        server.origin.replace("127.0.0.1", "localhost")
+      ]) {
+        yield* Effect.ignore(
+          client.execute(post(url).pipe(HttpClientRequest.setHeader("x-api-key", "theirs")))
+        )
       }
       assert.strictEqual(other.seen.length, 1)
       assert.isUndefined(other.seen[0]!.headers["authorization"])
@@ -103,14 +112,15 @@ describe("the request", () => {
 
   it.live("tells nothing of the caller's traces to OpenRouter", () =>
     withServer(undefined, function* ({ client, plain, server }) {
-      const traced = (one: HttpClient.HttpClient.With<unknown>) =>
+      const traced = (one: Pick<World["client"], "execute">) =>
         Effect.withSpan(one.execute(post(`${server.origin}/api/v1/x`)), "caller")
       yield* traced(plain)
       yield* traced(client)
       const [before, after] = server.seen
       // What the client does by itself, so that its absence below means something.
       assert.isString(before!.headers["traceparent"])
-      for (const name of ["traceparent", "tracestate", "b3", "baggage"]) assert.isUndefined(after!.headers[name])
+      for (const name of ["traceparent", "tracestate", "b3", "baggage"])
+        assert.isUndefined(after!.headers[name])
     })
   )
 
@@ -330,12 +340,12 @@ describe("in flight", () => {
   const settles = (
     name: string,
     setup: Setup,
-    body: (world: World) => Generator<Effect.Effect<any, any, any>, void>,
+    body: (world: World) => Body<void>,
     expected?: { readonly succeeded?: number; readonly faulted?: number; readonly ignored?: number }
   ) =>
     it.live(`is 0 after ${name}`, () =>
       using(setup, function* (world) {
-        yield* Effect.gen(() => body(world))
+        yield* running(() => body(world))
         yield* idle(world)
         const { faulted, ignored, leased, succeeded } = yield* stateOf(world.pool, "a")
         if (expected !== undefined) {
@@ -349,24 +359,41 @@ describe("in flight", () => {
     )
 
   const events = (client: World["client"], request = sse()) =>
-    Stream.unwrap(Effect.map(client.execute(request), (response) => response.stream)).pipe(Stream.decodeText())
+    Stream.unwrap(Effect.map(client.execute(request), (response) => response.stream)).pipe(
+      Stream.decodeText()
+    )
 
-  settles("a success", {}, function* ({ client, pool }) {
-    yield* client.execute(chat())
-    // JSON is read before the response is handed out.
-    assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
-  }, { succeeded: 1 })
+  settles(
+    "a success",
+    {},
+    function* ({ client, pool }) {
+      yield* client.execute(chat())
+      // JSON is read before the response is handed out.
+      assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
+    },
+    { succeeded: 1 }
+  )
 
-  settles("a failure", {}, function* ({ client, pool, simulator }) {
-    yield* simulator.fault({ action: errors.internal500() })
-    yield* client.execute(chat())
-    assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
-  }, { faulted: 1 })
+  settles(
+    "a failure",
+    {},
+    function* ({ client, pool, simulator }) {
+      yield* simulator.fault({ action: errors.internal500() })
+      yield* client.execute(chat())
+      assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
+    },
+    { faulted: 1 }
+  )
 
-  settles("a reset connection", {}, function* ({ client, simulator }) {
-    yield* simulator.fault({ action: actions.reset })
-    yield* Effect.flip(client.execute(chat()))
-  }, { faulted: 1 })
+  settles(
+    "a reset connection",
+    {},
+    function* ({ client, simulator }) {
+      yield* simulator.fault({ action: actions.reset })
+      yield* Effect.flip(client.execute(chat()))
+    },
+    { faulted: 1 }
+  )
 
   settles("a request that cannot be sent", {}, function* ({ client }) {
     const broken = HttpClientRequest.post("/chat/completions").pipe(
@@ -375,90 +402,157 @@ describe("in flight", () => {
     assert.isTrue(Exit.isFailure(yield* Effect.exit(client.execute(broken))))
   })
 
-  settles("an interruption before the headers", {}, function* ({ client, pool, simulator }) {
-    yield* simulator.fault({ action: actions.stall() })
-    const fiber = yield* Effect.forkChild(client.execute(chat()))
-    yield* simulator.waitUntil((snapshot) => snapshot.inFlight === 1)
-    assert.deepStrictEqual(yield* inFlight(pool), [1, 0])
-    yield* Fiber.interrupt(fiber)
-    assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
-  }, { ignored: 1 })
+  settles(
+    "an interruption before the headers",
+    {},
+    function* ({ client, pool, simulator }) {
+      yield* simulator.fault({ action: actions.stall() })
+      const fiber = yield* Effect.forkChild(client.execute(chat()))
+      yield* simulator.waitUntil((snapshot) => snapshot.inFlight === 1)
+      assert.deepStrictEqual(yield* inFlight(pool), [1, 0])
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
+    },
+    { ignored: 1 }
+  )
 
-  settles("an interruption while it waits to try again", {
-    retry: impatient({ schedule: Schedule.spaced("20 seconds") })
-  }, function* ({ client, pool, simulator }) {
-    yield* simulator.fault({ action: errors.internal500() })
-    const fiber = yield* Effect.forkChild(client.execute(chat()))
-    yield* eventually(stateOf(pool, "a"), (key) => key.faulted === 1)
-    yield* Fiber.interrupt(fiber)
-  }, { faulted: 1 })
+  settles(
+    "an interruption while it waits to try again",
+    {
+      retry: impatient({ schedule: Schedule.spaced("20 seconds") })
+    },
+    function* ({ client, pool, simulator }) {
+      yield* simulator.fault({ action: errors.internal500() })
+      const fiber = yield* Effect.forkChild(client.execute(chat()))
+      yield* eventually(stateOf(pool, "a"), (key) => key.faulted === 1)
+      yield* Fiber.interrupt(fiber)
+    },
+    { faulted: 1 }
+  )
 
-  settles("a timeout of the caller's", {}, function* ({ client, simulator }) {
-    yield* simulator.fault({ action: actions.stall() })
-    yield* Effect.flip(Effect.timeout(client.execute(chat()), "20 millis"))
-  }, { ignored: 1 })
+  settles(
+    "a timeout of the caller's",
+    {},
+    function* ({ client, simulator }) {
+      yield* simulator.fault({ action: actions.stall() })
+      yield* Effect.flip(Effect.timeout(client.execute(chat()), "20 millis"))
+    },
+    { ignored: 1 }
+  )
 
-  settles("a stream that was read to its end", {}, function* ({ client, pool }) {
-    const response = yield* client.execute(sse())
-    assert.deepStrictEqual(yield* inFlight(pool), [1, 0])
-    const text = yield* response.stream.pipe(Stream.decodeText(), Stream.mkString)
-    assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
-    assert.include(text, "[DONE]")
-    assert.include(text, ": OPENROUTER PROCESSING")
-  }, { succeeded: 1 })
+  settles(
+    "a stream that was read to its end",
+    {},
+    function* ({ client, pool }) {
+      const response = yield* client.execute(sse())
+      assert.deepStrictEqual(yield* inFlight(pool), [1, 0])
+      const text = yield* response.stream.pipe(Stream.decodeText(), Stream.mkString)
+      assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
+      assert.include(text, "[DONE]")
+      assert.include(text, ": OPENROUTER PROCESSING")
+    },
+    { succeeded: 1 }
+  )
 
-  settles("a stream that was read as text", {}, function* ({ client, pool }) {
-    const response = yield* client.execute(sse())
-    assert.include(yield* response.text, "[DONE]")
-    assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
-  }, { succeeded: 1 })
+  settles(
+    "a stream that was read as text",
+    {},
+    function* ({ client, pool }) {
+      const response = yield* client.execute(sse())
+      assert.include(yield* response.text, "[DONE]")
+      assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
+    },
+    { succeeded: 1 }
+  )
 
-  settles("a stream that its consumer cut", {}, function* ({ client, pool, simulator }) {
-    yield* simulator.fault({ action: actions.hang() })
-    yield* events(client).pipe(Stream.takeUntil((text) => text.includes("data:")), Stream.runDrain)
-    assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
-  }, { succeeded: 1 })
+  settles(
+    "a stream that its consumer cut",
+    {},
+    function* ({ client, pool, simulator }) {
+      yield* simulator.fault({ action: actions.hang() })
+      yield* events(client).pipe(
+        Stream.takeUntil((text) => text.includes("data:")),
+        Stream.runDrain
+      )
+      assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
+    },
+    { succeeded: 1 }
+  )
 
-  settles("a stream whose reader was interrupted", {}, function* ({ client, pool, simulator }) {
-    yield* simulator.fault({ action: actions.hang() })
-    let read = ""
-    const fiber = yield* Effect.forkChild(
-      events(client).pipe(Stream.runForEach((text) => Effect.sync(() => void (read += text))))
-    )
-    yield* eventually(Effect.sync(() => read), (text) => text.includes("data:"))
-    assert.deepStrictEqual(yield* inFlight(pool), [1, 0])
-    yield* Fiber.interrupt(fiber)
-    assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
-  }, { ignored: 1 })
+  settles(
+    "a stream whose reader was interrupted",
+    {},
+    function* ({ client, pool, simulator }) {
+      yield* simulator.fault({ action: actions.hang() })
+      let read = ""
+      const fiber = yield* Effect.forkChild(
+        events(client).pipe(Stream.runForEach((text) => Effect.sync(() => void (read += text))))
+      )
+      yield* eventually(
+        Effect.sync(() => read),
+        (text) => text.includes("data:")
+      )
+      assert.deepStrictEqual(yield* inFlight(pool), [1, 0])
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
+    },
+    { ignored: 1 }
+  )
 
-  settles("a stream whose reader failed", {}, function* ({ client }) {
-    yield* Effect.flip(events(client).pipe(Stream.runForEach(() => Effect.fail("full"))))
-  }, { ignored: 1 })
+  settles(
+    "a stream whose reader failed",
+    {},
+    function* ({ client }) {
+      yield* Effect.flip(events(client).pipe(Stream.runForEach(() => Effect.fail("full"))))
+    },
+    { ignored: 1 }
+  )
 
-  settles("a stream that nobody read, once its fiber was interrupted", {}, function* ({ client, pool, simulator }) {
-    yield* simulator.fault({ action: actions.hang() })
-    let got = false
-    const fiber = yield* Effect.forkChild(
-      Effect.andThen(Effect.tap(client.execute(sse()), () => Effect.sync(() => (got = true))), Effect.never)
-    )
-    yield* eventually(Effect.sync(() => got), (value) => value)
-    assert.deepStrictEqual(yield* inFlight(pool), [1, 0])
-    yield* Fiber.interrupt(fiber)
-    assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
-  }, { ignored: 1 })
+  settles(
+    "a stream that nobody read, once its fiber was interrupted",
+    {},
+    function* ({ client, pool, simulator }) {
+      yield* simulator.fault({ action: actions.hang() })
+      let got = false
+      const fiber = yield* Effect.forkChild(
+        Effect.andThen(
+          Effect.tap(client.execute(sse()), () => Effect.sync(() => (got = true))),
+          Effect.never
+        )
+      )
+      yield* eventually(
+        Effect.sync(() => got),
+        (value) => value
+      )
+      assert.deepStrictEqual(yield* inFlight(pool), [1, 0])
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
+    },
+    { ignored: 1 }
+  )
 
-  settles("a stream that nobody read, once its fiber failed", {}, function* ({ client }) {
-    const exit = yield* Effect.forkChild(Effect.andThen(client.execute(sse()), Effect.fail("oops"))).pipe(
-      Effect.flatMap(Fiber.await)
-    )
-    assert.isTrue(Exit.isFailure(exit))
-  }, { ignored: 1 })
+  settles(
+    "a stream that nobody read, once its fiber failed",
+    {},
+    function* ({ client }) {
+      const exit = yield* Effect.forkChild(Effect.andThen(client.execute(sse()), Effect.fail("oops"))).pipe(
+        Effect.flatMap(Fiber.await)
+      )
+      assert.isTrue(Exit.isFailure(exit))
+    },
+    { ignored: 1 }
+  )
 
-  settles("a stream that broke off", {}, function* ({ client, simulator }) {
-    yield* simulator.fault({ action: actions.cut() })
-    const exit = yield* Effect.exit(Stream.runDrain(events(client)))
-    assert.isTrue(Exit.isFailure(exit))
-  }, { faulted: 1 })
+  settles(
+    "a stream that broke off",
+    {},
+    function* ({ client, simulator }) {
+      yield* simulator.fault({ action: actions.cut() })
+      const exit = yield* Effect.exit(Stream.runDrain(events(client)))
+      assert.isTrue(Exit.isFailure(exit))
+    },
+    { faulted: 1 }
+  )
 
   it.live("is 0 after a stream that was handed to another fiber and read there", () =>
     using({}, function* (world) {
@@ -475,9 +569,8 @@ describe("in flight", () => {
       setFlagsFromString("--expose-gc")
       const collect = runInNewContext("gc") as () => void
       yield* Effect.flatMap(Effect.forkChild(Effect.asVoid(client.execute(sse()))), Fiber.join)
-      yield* eventually(
-        Effect.andThen(Effect.sync(collect), inFlight(pool)),
-        (counts) => counts.every((count) => count === 0)
+      yield* eventually(Effect.andThen(Effect.sync(collect), inFlight(pool)), (counts) =>
+        counts.every((count) => count === 0)
       )
       assert.strictEqual((yield* stateOf(pool, "a")).ignored, 1)
     })
@@ -603,7 +696,10 @@ describe("the layer", () => {
   it.live("is the HttpClient that any Effect code asks for", () =>
     using({}, function* ({ balancer, plain, simulator }) {
       const layer = BalancedHttpClient.layer({ baseUrl: simulator.baseUrl }).pipe(
-        Layer.provide([Layer.succeed(HttpClient.HttpClient, plain), Layer.succeed(Balancer.Balancer, balancer)])
+        Layer.provide([
+          Layer.succeed(HttpClient.HttpClient, plain),
+          Layer.succeed(Balancer.Balancer, balancer)
+        ])
       )
       const response = yield* Effect.provide(HttpClient.execute(chat()), layer)
       assert.strictEqual(response.status, 200)
@@ -617,7 +713,10 @@ describe("the layer", () => {
         yield* pool.bench({ scope: "key", id, reason: "exhausted", for: "1 hour" })
       }
       const layer = BalancedHttpClient.layer({ baseUrl: simulator.baseUrl }).pipe(
-        Layer.provide([Layer.succeed(HttpClient.HttpClient, plain), Layer.succeed(Balancer.Balancer, balancer)])
+        Layer.provide([
+          Layer.succeed(HttpClient.HttpClient, plain),
+          Layer.succeed(Balancer.Balancer, balancer)
+        ])
       )
       const error = yield* Effect.flip(Effect.provide(HttpClient.execute(chat()), layer))
       assert.strictEqual(error.reason._tag, "TransportError")
@@ -649,7 +748,10 @@ describe("the layer", () => {
           Layer.provide([
             Layer.succeed(HttpClient.HttpClient, plain),
             Balancer.layer.pipe(
-              Layer.provide([Selector.layer(first), KeyPool.layer({ keys: [{ id: "a", secret: secretOf("a") }] })])
+              Layer.provide([
+                Selector.layer(first),
+                KeyPool.layer({ keys: [{ id: "a", secret: secretOf("a") }] })
+              ])
             )
           ])
         )

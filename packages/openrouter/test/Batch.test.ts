@@ -1,11 +1,11 @@
-import { Balancer, Errors, KeyPool, Selector } from "@evenkeel/core"
+import { type Balancer, Errors, KeyPool, Selector } from "@evenkeel/core"
 import { Batch, ChatResponse, OpenRouter, OpenRouterError } from "@evenkeel/openrouter"
 import { Simulator } from "@evenkeel/testkit"
 import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Result, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { eventually, hello, helloCost, inFlight, keys, met, poolOf } from "./utils.ts"
+import { type Body, eventually, hello, helloCost, inFlight, keys, met, poolOf, running } from "./utils.ts"
 
 const upTo = (count: number) => Array.from({ length: count }, (_, index) => index)
 
@@ -151,8 +151,14 @@ describe("order", () => {
   it.effect("a generator's and a stream's is the same", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(valuesOf(yield* collected(Batch.streamWith(new Set(delays), wait))), delays)
-      assert.deepStrictEqual(valuesOf(yield* collected(Batch.streamWith(Stream.fromArray(delays), wait))), delays)
-      assert.deepStrictEqual(valuesOf(yield* collected(Batch.streamWith(counting(5).items, Effect.succeed))), upTo(5))
+      assert.deepStrictEqual(
+        valuesOf(yield* collected(Batch.streamWith(Stream.fromArray(delays), wait))),
+        delays
+      )
+      assert.deepStrictEqual(
+        valuesOf(yield* collected(Batch.streamWith(counting(5).items, Effect.succeed))),
+        upTo(5)
+      )
     })
   )
 })
@@ -161,7 +167,7 @@ describe("results", () => {
   it.effect("of one failure leave the others as they are", () =>
     Effect.gen(function* () {
       const items = yield* collected(
-        Batch.streamWith(upTo(6), (n) =>
+        Batch.streamWith(upTo(6), (n): Effect.Effect<number, "typed"> =>
           n === 1
             ? Effect.fail("typed" as const)
             : n === 2
@@ -224,9 +230,10 @@ describe("results", () => {
     Effect.gen(function* () {
       const seen: Array<number> = []
       const exit = yield* Effect.exit(
-        Batch.streamWith(Stream.concat(Stream.fromArray([1, 2]), Stream.fail("no more")), Effect.succeed).pipe(
-          Stream.runForEach(({ index }) => Effect.sync(() => void seen.push(index)))
-        )
+        Batch.streamWith(
+          Stream.concat(Stream.fromArray([1, 2]), Stream.fail("no more")),
+          Effect.succeed
+        ).pipe(Stream.runForEach(({ index }) => Effect.sync(() => void seen.push(index))))
       )
       assert.deepStrictEqual(exit, Exit.fail("no more"))
       assert.deepStrictEqual(seen, [0, 1])
@@ -250,7 +257,13 @@ describe("progress", () => {
           }
         )
       )
-      const counts = (inFlight: number, succeeded: number, failed: number, cost: number, elapsedMillis: number) => ({
+      const counts = (
+        inFlight: number,
+        succeeded: number,
+        failed: number,
+        cost: number,
+        elapsedMillis: number
+      ) => ({
         total: 3,
         inFlight,
         succeeded,
@@ -400,7 +413,9 @@ describe("a stream of results", () => {
       const { measured, now } = gauge()
       let taken = 0
       let most = 0
-      yield* Batch.streamWith(items, (n) => measured(Effect.as(Effect.yieldNow, n)), { concurrency: 16 }).pipe(
+      yield* Batch.streamWith(items, (n) => measured(Effect.as(Effect.yieldNow, n)), {
+        concurrency: 16
+      }).pipe(
         Stream.runForEach(({ index }) =>
           Effect.sync(() => {
             assert.strictEqual(index, taken++)
@@ -549,33 +564,39 @@ describe("a batch that was started", () => {
 describe("chat completions", () => {
   const { actions, errors } = Simulator
   const requests = (count: number) =>
-    upTo(count).map((n) => ({ ...hello, messages: [{ role: "user" as const, content: `hello ${n}` }] }))
+    upTo(count).map((n) => ({ ...hello, messages: [{ role: "user", content: `hello ${n}` }] as const }))
 
-  const using = <A, E, R>(
+  const using = <A>(
     body: (world: {
       readonly simulator: Simulator.Simulator["Service"]
       readonly pool: KeyPool.KeyPool["Service"]
       readonly provide: <A2, E2, R2>(
         effect: Effect.Effect<A2, E2, R2>
       ) => Effect.Effect<A2, E2, Exclude<R2, OpenRouter.OpenRouter | Balancer.Balancer>>
-    }) => Generator<Effect.Effect<any, E, R>, A>
+    }) => Body<A>
   ) =>
     Effect.gen(function* () {
       const simulator = yield* Simulator.Simulator
       const context = yield* Layer.build(
         OpenRouter.layerWith({ baseUrl: simulator.baseUrl, credits: false }).pipe(
-          Layer.provide([Selector.layer(Selector.leastBy((key) => key.inFlight)), NodeHttpClient.layerUndici]),
+          Layer.provide([
+            Selector.layer(Selector.leastBy((key) => key.inFlight)),
+            NodeHttpClient.layerUndici
+          ]),
           Layer.provideMerge(poolOf(simulator))
         )
       )
       const pool = Context.get(context, KeyPool.KeyPool)
-      return yield* Effect.gen(() => body({ simulator, pool, provide: Effect.provide(context) as never }))
+      return yield* running(() => body({ simulator, pool, provide: Effect.provide(context) as never }))
     }).pipe(Effect.provide(Simulator.layer({ keys: keys("a b") })))
 
   it.live("run over the keys, with one result for each and the cost of all", () =>
     using(function* ({ provide, simulator }) {
       const flagged = (body: unknown) => JSON.stringify(body).includes("hello 7")
-      yield* simulator.fault({ match: { predicate: ({ body }) => flagged(body) }, action: errors.moderation403() })
+      yield* simulator.fault({
+        match: { predicate: ({ body }) => flagged(body) },
+        action: errors.moderation403()
+      })
       const events: Array<Batch.Progress> = []
       const items = yield* provide(
         Batch.run(requests(20), {
@@ -596,7 +617,11 @@ describe("chat completions", () => {
       const { cost, failed, succeeded, total } = events.at(-1)!.progress
       assert.deepStrictEqual({ failed, succeeded, total }, { failed: 1, succeeded: 19, total: 20 })
       const { keys } = yield* simulator.snapshot
-      assert.closeTo(cost, keys.reduce((sum, key) => sum + key.usage, 0), 1e-12)
+      assert.closeTo(
+        cost,
+        keys.reduce((sum, key) => sum + key.usage, 0),
+        1e-12
+      )
       assert.isAbove(cost, 19 * helloCost * 0.9)
       // Four at a time, over two keys: two on each.
       assert.isAtMost(Math.max(...keys.map((key) => key.maxInFlight)), 2)

@@ -211,35 +211,26 @@ const cases: Readonly<Record<string, Case>> = {
 
   // 403
   "403 of a key's cap, by the source": {
-    ...said(403, "Forbidden", { limit_source: "openrouter_key_limit", resets_at: "2026-11-22T00:00:00.000Z" }),
+    ...said(403, "Forbidden", {
+      limit_source: "openrouter_key_limit",
+      resets_at: "2026-11-22T00:00:00.000Z"
+    }),
     is: { ...keyCapSpent, until: tomorrow }
   },
   "403 of a key's total cap": {
-    ...said(
-      403,
-      "Key limit exceeded (total limit). Manage it using https://openrouter.ai/settings/keys"
-    ),
+    ...said(403, "Key limit exceeded (total limit). Manage it using https://openrouter.ai/settings/keys"),
     is: keyCapSpent
   },
   "403 of a key's daily cap": {
-    ...said(
-      403,
-      "Key limit exceeded (daily limit). Manage it using https://openrouter.ai/settings/keys"
-    ),
+    ...said(403, "Key limit exceeded (daily limit). Manage it using https://openrouter.ai/settings/keys"),
     is: { ...keyCapSpent, until: tomorrow }
   },
   "403 of a key's weekly cap": {
-    ...said(
-      403,
-      "Key limit exceeded (weekly limit). Manage it using https://openrouter.ai/settings/keys"
-    ),
+    ...said(403, "Key limit exceeded (weekly limit). Manage it using https://openrouter.ai/settings/keys"),
     is: { ...keyCapSpent, until: monday }
   },
   "403 of a key's monthly cap": {
-    ...said(
-      403,
-      "Key limit exceeded (monthly limit). Manage it using https://openrouter.ai/settings/keys"
-    ),
+    ...said(403, "Key limit exceeded (monthly limit). Manage it using https://openrouter.ai/settings/keys"),
     is: { ...keyCapSpent, until: december }
   },
   "403 of a guardrail's budget for a key": {
@@ -369,7 +360,11 @@ const cases: Readonly<Record<string, Case>> = {
   // 429
   "429 of the free tier's day": {
     status: 429,
-    headers: { "x-ratelimit-limit": "50", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "1795305600000" },
+    headers: {
+      "x-ratelimit-limit": "50",
+      "x-ratelimit-remaining": "0",
+      "x-ratelimit-reset": "1795305600000"
+    },
     body: JSON.parse(
       '{"error":{"message":"Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day","code":429,"metadata":{"headers":{"X-RateLimit-Limit":"50","X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1795305600000"},"limit_source":"openrouter_free_tier_daily"}},"user_id":"user_1"}'
     ),
@@ -572,11 +567,15 @@ const classify = (answer: Omit<Case, "is">, table?: ReadonlyArray<Classifier.Row
   return found
 }
 
-const without = ({ facts: _, ...rest }: Classifier.Classification): Expected => rest
+const without = (found: Classifier.Classification): Expected => {
+  const { facts, ...rest } = found
+  assert.isObject(facts)
+  return rest
+}
 
 describe("the table", () => {
   for (const [name, one] of Object.entries(cases)) {
-    it(name, () => {
+    it(`of ${name}`, () => {
       assert.deepStrictEqual(without(classify(one)), one.is)
     })
   }
@@ -634,12 +633,16 @@ describe("the table", () => {
 describe("what is no failure", () => {
   for (const [name, status, body] of [
     ["an answer", 200, { choices: [{ message: { content: "hello" } }] }],
-    ["an answer whose error is null, as the responses skin sends it", 200, { status: "completed", error: null }],
+    [
+      "an answer whose error is null, as the responses skin sends it",
+      200,
+      { status: "completed", error: null }
+    ],
     ["a list", 200, []],
     ["an empty answer", 201, {}],
     ["JSON null", 200, null]
   ] as const) {
-    it(name, () => {
+    it(`is ${name}`, () => {
       assert.isUndefined(Classifier.classify({ status, headers: {}, body }, now))
     })
   }
@@ -706,10 +709,7 @@ describe("Retry-After", () => {
 
   it("is cut to an hour also where a row has a default of its own", () => {
     const headers = { "retry-after": "90000" }
-    assert.strictEqual(
-      classify({ ...said(402, "current in-flight requests"), headers }).until,
-      now + hour
-    )
+    assert.strictEqual(classify({ ...said(402, "current in-flight requests"), headers }).until, now + hour)
     assert.strictEqual(
       classify({ ...said(429, "Rate limit exceeded: free-models-per-min"), headers }).until,
       now + hour
@@ -793,7 +793,8 @@ describe("resets of caps", () => {
   }
 
   it("are as the answer says rather than as the period would have it, and may be far", () => {
-    const told = (resets_at: unknown) => classify(said(403, "Key limit exceeded (daily limit).", { resets_at })).until
+    const told = (resets_at: unknown) =>
+      classify(said(403, "Key limit exceeded (daily limit).", { resets_at })).until
     assert.strictEqual(told("2026-12-24T00:00:00Z"), at("2026-12-24T00:00:00Z"))
     for (const value of [null, "", "soon", 5, {}]) assert.strictEqual(told(value), tomorrow)
   })
@@ -809,7 +810,10 @@ describe("resets of caps", () => {
 
 describe("facts", () => {
   it("name the account, and nothing where the body does not", () => {
-    assert.strictEqual(classify({ ...said(402, ""), body: { error: {}, user_id: "org_1" } }).facts.account, "org_1")
+    assert.strictEqual(
+      classify({ ...said(402, ""), body: { error: {}, user_id: "org_1" } }).facts.account,
+      "org_1"
+    )
     assert.isUndefined(classify({ ...said(402, ""), body: { error: {}, user_id: null } }).facts.account)
   })
 
@@ -824,7 +828,11 @@ describe("facts", () => {
     ]) {
       assert.isTrue(provider(metadata), JSON.stringify(metadata))
     }
-    for (const metadata of [{ provider_name: "" }, { provider_name: null }, { limit_source: "openrouter_credits" }]) {
+    for (const metadata of [
+      { provider_name: "" },
+      { provider_name: null },
+      { limit_source: "openrouter_credits" }
+    ]) {
       assert.isFalse(provider(metadata), JSON.stringify(metadata))
     }
     assert.isTrue(provider({}, "Provider returned error"))
@@ -878,13 +886,21 @@ describe("the outcome", () => {
 // --- anything may come ------------------------------------------------------------------------------------------------
 
 const names = [
-  ..."error code message metadata error_type http_status availability retry_after limit_source provider_name raw".split(" "),
-  ..."user_id choices headers X-RateLimit-Reset resets_at reasons patterns flagged_input scope reason".split(" "),
+  ..."error code message metadata error_type http_status availability retry_after limit_source provider_name raw".split(
+    " "
+  ),
+  ..."user_id choices headers X-RateLimit-Reset resets_at reasons patterns flagged_input scope reason".split(
+    " "
+  ),
   ..."toString valueOf constructor __proto__ then length 0".split(" ")
 ]
 const texts = [
-  ..."openrouter_key_limit openrouter_credits upstream_provider_byok capacity_exhausted 429 402 server_error".split(" "),
-  ..."Insufficient credits|Key limit exceeded (daily limit)|can only afford|2026-11-21T00:00:00Z|1795305600000|".split("|"),
+  ..."openrouter_key_limit openrouter_credits upstream_provider_byok capacity_exhausted 429 402 server_error".split(
+    " "
+  ),
+  ..."Insufficient credits|Key limit exceeded (daily limit)|can only afford|2026-11-21T00:00:00Z|1795305600000|".split(
+    "|"
+  ),
   "+275760-09-13T00:00:00.000Z",
   "\u0000"
 ]
@@ -913,7 +929,23 @@ const jsonOf = (random: () => number, depth = 0): unknown => {
   }
 }
 
-const oddities = [undefined, null, NaN, Infinity, -1, 12, true, {}, [], ["5"], "", "5", "garbage", "1e400", "9".repeat(400)]
+const oddities = [
+  undefined,
+  null,
+  NaN,
+  Infinity,
+  -1,
+  12,
+  true,
+  {},
+  [],
+  ["5"],
+  "",
+  "5",
+  "garbage",
+  "1e400",
+  "9".repeat(400)
+]
 const oddStatuses = [...numbers, NaN, Infinity, -Infinity, "429", null, undefined, {}]
 
 const anything = (seed: number): { answer: Classifier.Answer; time: number } => {
@@ -926,7 +958,10 @@ const anything = (seed: number): { answer: Classifier.Answer; time: number } => 
         "retry-after": one(oddities),
         "x-ratelimit-reset": one([...oddities, "1795305600000"])
       } as Record<string, string>,
-      body: random() < 0.7 ? { error: jsonOf(random), choices: jsonOf(random), user_id: jsonOf(random) } : jsonOf(random)
+      body:
+        random() < 0.7
+          ? { error: jsonOf(random), choices: jsonOf(random), user_id: jsonOf(random) }
+          : jsonOf(random)
     },
     time: one([now, 0, 8.64e15 - 1])
   }
@@ -969,10 +1004,17 @@ describe("whatever comes", () => {
         { message: "a violation of provider Terms Of Service." }
       ]
       const sign = signs[Math.floor(random() * signs.length)]!
-      const message = ["Forbidden", "management key", "Provider returned error", "settings/keys", "in-flight requests"][
-        Math.floor(random() * 5)
-      ]
-      const body = { error: { code: 403, message, availability: jsonOf(random), ...sign }, user_id: jsonOf(random) }
+      const message = [
+        "Forbidden",
+        "management key",
+        "Provider returned error",
+        "settings/keys",
+        "in-flight requests"
+      ][Math.floor(random() * 5)]
+      const body = {
+        error: { code: 403, message, availability: jsonOf(random), ...sign },
+        user_id: jsonOf(random)
+      }
       const headers = { "retry-after": "5", "x-ratelimit-reset": String(tomorrow) }
       for (const status of [403, 200]) {
         assert.strictEqual(Classifier.toOutcome(classify({ status, headers, body }))._tag, "Ignored")

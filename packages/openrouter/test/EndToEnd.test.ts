@@ -1,5 +1,5 @@
 import { NodeHttpClient } from "@effect/platform-node"
-import { Errors, KeyPool, Selector } from "@evenkeel/core"
+import { Errors, KeyPool, type Selector } from "@evenkeel/core"
 import { LeastInFlight } from "@evenkeel/least-in-flight"
 import { Batch, ChatResponse, OpenRouter } from "@evenkeel/openrouter"
 import { Retry } from "@evenkeel/retry"
@@ -7,7 +7,7 @@ import { RoundRobin } from "@evenkeel/round-robin"
 import { Simulator } from "@evenkeel/testkit"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Result, Stream } from "effect"
-import { eventually, hello, helloCost, idle, keys, met, poolOf, sse } from "./utils.ts"
+import { type Body, eventually, hello, helloCost, idle, keys, met, poolOf, sse, running } from "./utils.ts"
 
 interface World {
   readonly simulator: Simulator.Simulator["Service"]
@@ -16,14 +16,14 @@ interface World {
 }
 
 /** All the real layers, over a simulator. */
-const using = <A, E, R>(
+const using = <A>(
   setup: {
     readonly simulator: Simulator.SimulatorOptions
     readonly selector: Layer.Layer<Selector.Selector>
     readonly options?: OpenRouter.Options
     readonly retry?: Retry.Options
   },
-  body: (world: World) => Generator<Effect.Effect<any, E, R>, A>
+  body: (world: World) => Body<A>
 ) =>
   Effect.gen(function* () {
     const simulator = yield* Simulator.Simulator
@@ -39,7 +39,7 @@ const using = <A, E, R>(
       pool: Context.get(context, KeyPool.KeyPool)
     }
     return yield* Effect.gen(function* () {
-      const result = yield* Effect.gen(() => body(world))
+      const result = yield* running(() => body(world))
       yield* idle(world)
       const { keys: all, waiting } = yield* world.pool.snapshot
       assert.strictEqual(waiting, 0)
@@ -51,7 +51,7 @@ const using = <A, E, R>(
   }).pipe(Effect.provide(Simulator.layer(setup.simulator)))
 
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => index)
-const asking = (n: number) => ({ ...hello, messages: [{ role: "user" as const, content: `hello ${n}` }] })
+const asking = (n: number) => ({ ...hello, messages: [{ role: "user", content: `hello ${n}` }] as const })
 
 /** Asks so many times, and checks that each request got its own answer. */
 const askAll = Effect.fnUntraced(function* ({ openrouter }: World, count: number, concurrency: number) {
@@ -89,14 +89,15 @@ describe("1,000 requests over 4 keys", () => {
   )
 
   it.live("64 at a time by the fewest in flight: about 250 each, and never more than 16 on one", () =>
-    using({ simulator: four, selector: LeastInFlight.layer() }, function* (world) {
+    using({ simulator: { ...four, latency: 5 }, selector: LeastInFlight.layer() }, function* (world) {
       yield* askAll(world, 1000, 64)
       const { keys: all } = yield* world.simulator.snapshot
       assert.strictEqual(sum(all.map((key) => key.requests)), 1000)
       for (const { maxInFlight, requests } of all) {
         assert.isAtMost(maxInFlight, 16)
-        assert.isAtLeast(requests, 200)
-        assert.isAtMost(requests, 300)
+        // It evens out what is in flight; that evens out the counts as far as answers take the same time.
+        assert.isAtLeast(requests, 150)
+        assert.isAtMost(requests, 350)
       }
     })
   )
@@ -151,17 +152,19 @@ describe("trouble in the middle", () => {
         // Each request was served once, and billed once.
         assert.strictEqual(sum(all.map((key) => key.ok)), 1000)
         assert.strictEqual(sum((yield* pool.snapshot).keys.map((key) => key.succeeded)), 1000)
-        // What was on its way when a key died, and no more.
-        assert.isAtLeast(a!.failed["401"] ?? 0, 1)
-        assert.isAtMost(a!.failed["401"] ?? 0, 16)
-        const throttled = (c!.failed["429"] ?? 0) + (d!.failed["429"] ?? 0)
-        assert.strictEqual(throttled, accounts[2]!.throttled)
-        assert.isAtLeast(throttled, 1)
-        assert.isAtMost(throttled, 32)
+        // What was on its way to a key when it died, and no more; a few for requests that were smaller than refused ones.
+        const most = (...dead: ReadonlyArray<Simulator.KeySnapshot>) =>
+          sum(dead.map((key) => key.maxInFlight))
+        const refused = (key: Simulator.KeySnapshot) => sum(Object.values(key.failed))
+        assert.deepStrictEqual(Object.keys(a!.failed), ["401"])
+        assert.isAtMost(refused(a!), most(a!))
+        assert.isAtMost(refused(b!), most(b!) + 5)
+        assert.isAbove(b!.ok, 50)
+        assert.strictEqual(refused(c!) + refused(d!), accounts[2]!.throttled)
+        assert.isAtLeast(accounts[2]!.throttled, 1)
+        assert.isAtMost(accounts[2]!.throttled, most(c!, d!))
         // The cap held: what is left may not pay for one more request, but it was not overrun.
         assert.isAtLeast(b!.limitRemaining!, 0)
-        assert.isAbove(b!.ok, 50)
-        assert.isAtMost(sum(Object.values(b!.failed)), 16)
 
         assert.deepStrictEqual(
           (yield* pool.snapshot).keys.map((key) => key.ineligible?.reason).filter((_, index) => index !== 1),
@@ -173,7 +176,11 @@ describe("trouble in the middle", () => {
 
   it.live("of a provider is waited for, and the keys stay", () =>
     using(
-      { simulator: { keys: keys("a b c") }, selector: LeastInFlight.layer(), retry: { maxDelay: "20 millis", times: 8 } },
+      {
+        simulator: { keys: keys("a b c") },
+        selector: LeastInFlight.layer(),
+        retry: { maxDelay: "20 millis", times: 8 }
+      },
       function* (world) {
         const { pool, simulator } = world
         yield* simulator.fault({ probability: 0.2, action: Simulator.errors.badGateway502() })
@@ -242,7 +249,9 @@ describe("a batch", () => {
   it.live("of 1,000, stopped in the middle, has one result for each request that was served", () =>
     using({ simulator: { keys: keys("a b c d") }, selector: RoundRobin.layer() }, function* (world) {
       const { openrouter, simulator } = world
-      const running = yield* Batch.startWith(numbers(1000), (n) => openrouter.chat(asking(n)), { concurrency: 32 })
+      const running = yield* Batch.startWith(numbers(1000), (n) => openrouter.chat(asking(n)), {
+        concurrency: 32
+      })
       yield* simulator.waitUntil(({ keys }) => sum(keys.map((key) => key.ok)) >= 300)
       const kept = yield* running.stop
       const { keys: all } = yield* simulator.waitUntil((snapshot) => snapshot.inFlight === 0)

@@ -13,6 +13,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Context, Duration, Effect, Layer, Redacted } from "effect"
 import { HttpClient, HttpClientError, HttpClientResponse } from "effect/http"
 import {
+  type Body,
   chat,
   first,
   hello,
@@ -22,6 +23,7 @@ import {
   leaksOf,
   met,
   poolOf,
+  running,
   secretOf,
   serve,
   stateOf,
@@ -44,7 +46,7 @@ interface World {
 }
 
 /** The service over a simulator, without the reading of credit. */
-const using = <A, E, R>(setup: Setup, body: (world: World) => Generator<Effect.Effect<any, E, R>, A>) =>
+const using = <A>(setup: Setup, body: (world: World) => Body<A>) =>
   Effect.gen(function* () {
     const simulator = yield* Simulator.Simulator
     const context = yield* Layer.build(
@@ -57,7 +59,7 @@ const using = <A, E, R>(setup: Setup, body: (world: World) => Generator<Effect.E
         Layer.provideMerge(poolOf(simulator))
       )
     )
-    return yield* Effect.gen(() =>
+    return yield* running(() =>
       body({
         simulator,
         openrouter: Context.get(context, OpenRouter.OpenRouter),
@@ -70,9 +72,7 @@ const using = <A, E, R>(setup: Setup, body: (world: World) => Generator<Effect.E
 /** The service over a server of the test's own. */
 const withServer = (
   answer: Parameters<typeof serve>[0],
-  body: (
-    world: World & { readonly server: Effect.Success<ReturnType<typeof serve>> }
-  ) => Generator<Effect.Effect<any, any, any>, void>,
+  body: (world: World & { readonly server: Effect.Success<ReturnType<typeof serve>> }) => Body<void>,
   options: OpenRouter.Options = {},
   retry: RetryPolicy.RetryPolicy = RetryPolicy.never
 ) =>
@@ -83,10 +83,12 @@ const withServer = (
     )
   })
 
-const answering = (json: unknown, status = 200) => (response: import("node:http").ServerResponse) =>
-  response
-    .writeHead(status, { "content-type": "application/json" })
-    .end(typeof json === "string" ? json : JSON.stringify(json))
+const answering =
+  (json: unknown, status = 200) =>
+  (response: import("node:http").ServerResponse) =>
+    response
+      .writeHead(status, { "content-type": "application/json" })
+      .end(typeof json === "string" ? json : JSON.stringify(json))
 
 const failed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.flip(effect), (error) => {
@@ -167,7 +169,12 @@ describe("chat", () => {
           invented: 1
         }
       ],
-      usage: { prompt_tokens: 1, cost: 0.5, invented: { x: 1 }, cost_details: { upstream_inference_cost: null } }
+      usage: {
+        prompt_tokens: 1,
+        cost: 0.5,
+        invented: { x: 1 },
+        cost_details: { upstream_inference_cost: null }
+      }
     }
     return withServer(answering(answer), function* ({ openrouter }) {
       assert.deepStrictEqual((yield* openrouter.chat(hello)) as unknown, answer)
@@ -176,12 +183,19 @@ describe("chat", () => {
 
   for (const [name, body, text, cost] of [
     ["no choices", { choices: [] }, "", undefined],
-    ["nulls all over", { id: null, model: null, choices: [{ message: null, finish_reason: null }], usage: null }, "", undefined],
+    [
+      "nulls all over",
+      { id: null, model: null, choices: [{ message: null, finish_reason: null }], usage: null },
+      "",
+      undefined
+    ],
     ["no message", { choices: [{}] }, "", undefined],
     ["no content", { choices: [{ message: { content: null, refusal: "no" } }] }, "", undefined],
     [
       "content in parts",
-      { choices: [{ message: { content: [{ type: "text", text: "a" }, { type: "image" }, { text: "b" }] } }] },
+      {
+        choices: [{ message: { content: [{ type: "text", text: "a" }, { type: "image" }, { text: "b" }] } }]
+      },
       "ab",
       undefined
     ],
@@ -191,7 +205,10 @@ describe("chat", () => {
         choices: [
           {
             finish_reason: "tool_calls",
-            message: { content: null, tool_calls: [{ id: "1", type: "function", function: { name: "f", arguments: "{" } }] }
+            message: {
+              content: null,
+              tool_calls: [{ id: "1", type: "function", function: { name: "f", arguments: "{" } }]
+            }
           }
         ]
       },
@@ -258,7 +275,10 @@ describe("chat", () => {
 
   it.live("asks no more of one model than it can give, and leaves the other models alone", () =>
     using({}, function* ({ openrouter, simulator }) {
-      yield* simulator.fault({ match: { model: hello.model }, action: errors.upstream429({ retryAfter: 30 }) })
+      yield* simulator.fault({
+        match: { model: hello.model },
+        action: errors.upstream429({ retryAfter: 30 })
+      })
       yield* Effect.flip(openrouter.chat(hello))
       const refused = yield* Effect.flip(openrouter.chat(hello))
       assert.instanceOf(refused, Errors.NoEligibleKey)
@@ -266,7 +286,10 @@ describe("chat", () => {
       yield* openrouter.chat({ ...hello, model: "deepseek/deepseek-chat" })
       // Where there are only fallbacks, the first of them stands for the request.
       const { model, ...rest } = hello
-      assert.instanceOf(yield* Effect.flip(openrouter.chat({ ...rest, models: [model] })), Errors.NoEligibleKey)
+      assert.instanceOf(
+        yield* Effect.flip(openrouter.chat({ ...rest, models: [model] })),
+        Errors.NoEligibleKey
+      )
     })
   )
 })
@@ -277,7 +300,15 @@ describe("a failure of chat", () => {
       yield* simulator.fault({ times: 1, action: errors.upstream429({ retryAfter: 3 }) })
       const reason = yield* failed(openrouter.chat(hello))
       assert.instanceOf(reason, OpenRouterError.Answered)
-      const { body, class: name, description, keyId, retryAfter, scope, status } = reason as OpenRouterError.Answered
+      const {
+        body,
+        class: name,
+        description,
+        keyId,
+        retryAfter,
+        scope,
+        status
+      } = reason as OpenRouterError.Answered
       assert.deepStrictEqual(
         { name, status, scope, keyId, description },
         {
@@ -297,9 +328,9 @@ describe("a failure of chat", () => {
   it.live("can be caught by its reason", () =>
     using({}, function* ({ openrouter, simulator }) {
       yield* simulator.fault({ action: errors.moderation403() })
-      const caught = yield* openrouter.chat(hello).pipe(
-        Effect.catchReason("OpenRouterError", "Answered", (reason) => Effect.succeed(reason.class))
-      )
+      const caught = yield* openrouter
+        .chat(hello)
+        .pipe(Effect.catchReason("OpenRouterError", "Answered", (reason) => Effect.succeed(reason.class)))
       assert.strictEqual(caught, "moderated")
       const whole = yield* openrouter.chat(hello).pipe(
         Effect.catchReasons("OpenRouterError", {
@@ -390,7 +421,10 @@ describe("a request that cannot be right", () => {
 
   it.live("is not one with stream: false", () =>
     using({}, function* ({ openrouter }) {
-      assert.strictEqual(ChatResponse.text(yield* openrouter.chat({ ...hello, stream: false })), "You said: hello")
+      assert.strictEqual(
+        ChatResponse.text(yield* openrouter.chat({ ...hello, stream: false })),
+        "You said: hello"
+      )
     })
   )
 })

@@ -101,6 +101,11 @@ export const balancerOf = (pool: ReturnType<typeof poolOf>, setup: Setup = {}) =
     )
   )
 
+/** The body of a test. Its errors are whatever went wrong. */
+export type Body<A> = Generator<Effect.Effect<any, any, any>, A>
+
+export const running = <A>(body: () => Body<A>) => Effect.gen(body) as Effect.Effect<A, unknown, Scope.Scope>
+
 export interface World {
   readonly simulator: Simulator.Simulator["Service"]
   readonly plain: HttpClient.HttpClient
@@ -110,10 +115,7 @@ export interface World {
 }
 
 /** A simulator, and a balanced client for it, as long as the body runs. */
-export const using = <A, E, R>(
-  setup: Setup,
-  body: (world: World) => Generator<Effect.Effect<any, E, R>, A>
-) =>
+export const using = <A>(setup: Setup, body: (world: World) => Body<A>) =>
   Effect.gen(function* () {
     const simulator = yield* Simulator.Simulator
     const plain = yield* HttpClient.HttpClient
@@ -122,7 +124,7 @@ export const using = <A, E, R>(
     const options = { baseUrl: simulator.baseUrl, ...setup.options }
     const client = BalancedHttpClient.make(plain, balancer, options)
     const pool = Context.get(context, KeyPool.KeyPool)
-    return yield* Effect.gen(() => body({ simulator, plain, pool, balancer, client }))
+    return yield* running(() => body({ simulator, plain, pool, balancer, client }))
   }).pipe(
     Effect.provide([
       Simulator.layer({ ...setup.simulator, keys: setup.simulator?.keys ?? keys("a b") }),
@@ -167,7 +169,9 @@ export const met = (simulator: World["simulator"]) =>
 
 export const benched = (pool: World["pool"]) =>
   Effect.map(pool.snapshot, (snapshot) =>
-    snapshot.keys.flatMap((key) => (key.ineligible === undefined ? [] : [`${key.id} ${key.ineligible.reason}`]))
+    snapshot.keys.flatMap((key) =>
+      key.ineligible === undefined ? [] : [`${key.id} ${key.ineligible.reason}`]
+    )
   )
 
 export interface Seen {
@@ -188,23 +192,25 @@ export const serve = (
 > =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.callback<{ seen: Array<Seen>; server: ReturnType<typeof createServer>; count: { open: number } }>(
-        (resume) => {
-          const seen: Array<Seen> = []
-          const count = { open: 0 }
-          const server = createServer((request, response) => {
-            count.open++
-            response.on("close", () => count.open--)
-            let body = ""
-            request.on("data", (chunk: Buffer) => (body += chunk.toString("utf8")))
-            request.on("end", () => {
-              seen.push({ method: request.method!, url: request.url!, headers: request.headers, body })
-              answer(response, request, body)
-            })
+      Effect.callback<{
+        seen: Array<Seen>
+        server: ReturnType<typeof createServer>
+        count: { open: number }
+      }>((resume) => {
+        const seen: Array<Seen> = []
+        const count = { open: 0 }
+        const server = createServer((request, response) => {
+          count.open++
+          response.on("close", () => count.open--)
+          let body = ""
+          request.on("data", (chunk: Buffer) => (body += chunk.toString("utf8")))
+          request.on("end", () => {
+            seen.push({ method: request.method!, url: request.url!, headers: request.headers, body })
+            answer(response, request, body)
           })
-          server.listen(0, "127.0.0.1", () => resume(Effect.succeed({ seen, server, count })))
-        }
-      ),
+        })
+        server.listen(0, "127.0.0.1", () => resume(Effect.succeed({ seen, server, count })))
+      }),
       ({ server }) =>
         Effect.sync(() => {
           server.closeAllConnections()
