@@ -13,10 +13,14 @@ const exec = promisify(execFile)
 const run = (path: string, args: ReadonlyArray<string> = [], env: Record<string, string> = {}) =>
   Effect.tryPromise(() => {
     const { OPENROUTER_KEYS: _keys, ...surroundings } = process.env
-    return exec(process.execPath, ["--conditions=@evenkeel/source", join(import.meta.dirname, path), ...args], {
-      env: { ...surroundings, ...env },
-      timeout: 60_000
-    })
+    return exec(
+      process.execPath,
+      ["--conditions=@evenkeel/source", join(import.meta.dirname, path), ...args],
+      {
+        env: { ...surroundings, ...env },
+        timeout: 60_000
+      }
+    )
   }).pipe(
     Effect.map(({ stdout }) => stdout),
     Effect.mapError((error) => error.cause)
@@ -29,7 +33,9 @@ const environment = Simulator.Simulator.useSync(({ baseUrl, keys }) => ({
 
 describe("examples", () => {
   it("a first request takes at most 15 lines", () => {
-    const lines = readFileSync(join(import.meta.dirname, "first-request/main.ts"), "utf8").trimEnd().split("\n")
+    const lines = readFileSync(join(import.meta.dirname, "first-request/main.ts"), "utf8")
+      .trimEnd()
+      .split("\n")
     assert.isAtMost(lines.length, 15)
   })
 
@@ -59,19 +65,21 @@ describe("examples", () => {
     )
   }
 
-  it.live("the demo calls what OPENROUTER_BASE_URL names when keys are set, and reads prompts from a file", () =>
-    Effect.gen(function* () {
-      const prompts = join(import.meta.dirname, "batch/prompts.example.jsonl")
-      const printed = yield* run("batch/main.ts", ["--prompts", prompts], yield* environment)
-      assert.include(printed, "3 prompts: 3 answered, 0 failed")
-      const { requests } = yield* Simulator.Simulator
-      const chats = (yield* requests).filter(({ path }) => path === "/chat/completions")
-      assert.deepStrictEqual(chats.map(({ model }) => model).toSorted(), [
-        "anthropic/claude-sonnet-4.5",
-        "openai/gpt-4o-mini",
-        "openai/gpt-4o-mini"
-      ])
-    }).pipe(Effect.provide(Simulator.layer()))
+  it.live(
+    "the demo calls what OPENROUTER_BASE_URL names when keys are set, and reads prompts from a file",
+    () =>
+      Effect.gen(function* () {
+        const prompts = join(import.meta.dirname, "batch/prompts.example.jsonl")
+        const printed = yield* run("batch/main.ts", ["--prompts", prompts], yield* environment)
+        assert.include(printed, "3 prompts: 3 answered, 0 failed")
+        const { requests } = yield* Simulator.Simulator
+        const chats = (yield* requests).filter(({ path }) => path === "/chat/completions")
+        assert.deepStrictEqual(chats.map(({ model }) => model).toSorted(), [
+          "anthropic/claude-sonnet-4.5",
+          "openai/gpt-4o-mini",
+          "openai/gpt-4o-mini"
+        ])
+      }).pipe(Effect.provide(Simulator.layer()))
   )
 
   it.live("the demo names the line of a prompt that is none", () =>

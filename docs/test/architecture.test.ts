@@ -15,7 +15,10 @@ const lint = (files: Readonly<Record<string, string>>): string => {
       mkdirSync(dirname(join(folder, path)), { recursive: true })
       writeFileSync(join(folder, path), text)
     }
-    return execFileSync(join(root, "node_modules/.bin/oxlint"), ["--deny-warnings"], { cwd: folder, encoding: "utf8" })
+    return execFileSync(join(root, "node_modules/.bin/oxlint"), ["--deny-warnings"], {
+      cwd: folder,
+      encoding: "utf8"
+    })
   } catch (error) {
     return `refused\n${(error as { readonly stdout?: string }).stdout}`
   } finally {

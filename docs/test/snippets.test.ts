@@ -39,7 +39,11 @@ describe("code blocks", () => {
             OPENROUTER_KEYS: simulator.keys.map(({ secret }) => Redacted.value(secret)).join(",")
           }
           yield* Effect.tryPromise(() =>
-            exec(process.execPath, ["--conditions=@evenkeel/source", file], { cwd: root, env, timeout: 25_000 })
+            exec(process.execPath, ["--conditions=@evenkeel/source", file], {
+              cwd: root,
+              env,
+              timeout: 25_000
+            })
           ).pipe(Effect.mapError((error) => error.cause))
         }).pipe(Effect.provide(Simulator.layer()))
       )

@@ -36,14 +36,18 @@ export const writeSnippets = (): ReadonlyArray<Snippet> => {
 }
 
 const glob = (patterns: ReadonlyArray<string>) =>
-  patterns.flatMap((pattern) => globSync(pattern, { cwd: root })).filter((path) => !path.includes("node_modules"))
+  patterns
+    .flatMap((pattern) => globSync(pattern, { cwd: root }))
+    .filter((path) => !path.includes("node_modules"))
 
 const extract = (path: string, kind: Snippet["kind"]): ReadonlyArray<Snippet> => {
   const text = readFileSync(join(root, path), "utf8")
   return Array.from(text.matchAll(fence), (match) => {
     const line = text.slice(0, match.index).split("\n").length
     const prefix = match[1]!
-    const code = match[2]!.split("\n").map((row) => (row.startsWith(prefix) ? row.slice(prefix.length) : row.replace(/^\s*\*\s?/, "")))
+    const code = match[2]!
+      .split("\n")
+      .map((row) => (row.startsWith(prefix) ? row.slice(prefix.length) : row.replace(/^\s*\*\s?/, "")))
     const file = join(folder, `${path.replaceAll(/[/.]/g, "-")}-${line}.ts`)
     writeFileSync(file, moduleOf(code))
     return { name: `${relative(root, join(root, path))}:${line}`, file, kind }

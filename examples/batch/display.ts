@@ -67,7 +67,10 @@ const table = ({ keys, at }: KeyPool.PoolSnapshot): ReadonlyArray<string> => [
 
 const widths = [12, 12, 9, 6, 6, 10, 30]
 const row = (cells: ReadonlyArray<string>) =>
-  cells.map((cell, i) => (i >= 2 && i <= 5 ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!))).join("  ").trimEnd()
+  cells
+    .map((cell, i) => (i >= 2 && i <= 5 ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)))
+    .join("  ")
+    .trimEnd()
 
 const short = (text: string) => (text.length > 12 ? `${text.slice(0, 5)}…${text.slice(-6)}` : text)
 
@@ -92,11 +95,15 @@ const bar = (counts: Counts): string => {
 }
 
 /** What came of the batch, and how it was spread. */
-export const summary = (results: ReadonlyArray<Batch.ChatItem>, { keys, at }: KeyPool.PoolSnapshot): string => {
+export const summary = (
+  results: ReadonlyArray<Batch.ChatItem>,
+  { keys, at }: KeyPool.PoolSnapshot
+): string => {
   const failures = new Map<string, number>()
   for (const { result } of results) {
     if (result._tag === "Success") continue
-    const kind = result.failure._tag === "OpenRouterError" ? result.failure.reason.message : result.failure.message
+    const kind =
+      result.failure._tag === "OpenRouterError" ? result.failure.reason.message : result.failure.message
     failures.set(kind, (failures.get(kind) ?? 0) + 1)
   }
   const failed = [...failures.values()].reduce((a, b) => a + b, 0)
@@ -121,4 +128,3 @@ export const summary = (results: ReadonlyArray<Batch.ChatItem>, { keys, at }: Ke
 
 const usd = (amount: number) => `$${amount.toFixed(5)}`
 const seconds = (millis: number) => `${(Math.max(0, millis) / 1000).toFixed(1)} s`
-

@@ -76,7 +76,9 @@ const command = Command.make("demo", flags, ({ selector, ...options }) =>
         Effect.provide(live(selector, OpenRouter.layer).pipe(Layer.provideMerge(KeyPool.layerConfig)))
       )
     }
-    yield* Console.log(`Simulated OpenRouter on a bad day (set OPENROUTER_KEYS for the real one), ${selector}`)
+    yield* Console.log(
+      `Simulated OpenRouter on a bad day (set OPENROUTER_KEYS for the real one), ${selector}`
+    )
     const { baseUrl, keys: simulated } = yield* BadDay.start
     // Readings every second, so that the short show includes them; a minute is right for the real one.
     const openrouter = OpenRouter.layerWith({ baseUrl, credits: { interval: "1 second", lag: 0 } })
@@ -87,4 +89,3 @@ const command = Command.make("demo", flags, ({ selector, ...options }) =>
 ).pipe(Command.withDescription("Distributes prompts over the keys of OPENROUTER_KEYS, or of a simulator."))
 
 command.pipe(Command.run({ version: "0.0.0" }), Effect.provide(NodeServices.layer), NodeRuntime.runMain)
-

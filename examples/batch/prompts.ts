@@ -2,7 +2,10 @@ import { ChatRequest } from "@evenkeel/openrouter"
 import { Data, Effect, FileSystem, Schema } from "effect"
 
 /** A line of the file is not what it should be. */
-export class BadPrompt extends Data.TaggedError("BadPrompt")<{ readonly line: number; readonly problem: string }> {
+export class BadPrompt extends Data.TaggedError("BadPrompt")<{
+  readonly line: number
+  readonly problem: string
+}> {
   override get message(): string {
     return `line ${this.line}: ${this.problem}`
   }
@@ -40,8 +43,23 @@ export const toRequest = (prompt: Prompt, model: string): ChatRequest.ChatReques
       ? { ...prompt, model }
       : prompt
 
-const topics = ["tides", "ballast", "lateen sails", "the Plimsoll line", "knots", "harbour pilots", "lighthouses", "keels"]
-const asks = ["Explain in a sentence", "Write a haiku about", "Name three facts about", "What is odd about", "Who invented"]
+const topics = [
+  "tides",
+  "ballast",
+  "lateen sails",
+  "the Plimsoll line",
+  "knots",
+  "harbour pilots",
+  "lighthouses",
+  "keels"
+]
+const asks = [
+  "Explain in a sentence",
+  "Write a haiku about",
+  "Name three facts about",
+  "What is odd about",
+  "Who invented"
+]
 
 /** 200 short prompts. */
 export const samplePrompts: ReadonlyArray<string> = Array.from(

@@ -13,7 +13,9 @@ const pool = KeyPool.layer({
 const live = Balancer.layer.pipe(Layer.provide([Selector.layer(nightShift), pool]))
 
 const program = Balancer.Balancer.use((balancer) =>
-  balancer.use((lease) => Console.log(`${new Date(lease.context.nowMillis).toISOString()}: ${lease.key.id} serves`))
+  balancer.use((lease) =>
+    Console.log(`${new Date(lease.context.nowMillis).toISOString()}: ${lease.key.id} serves`)
+  )
 )
 
 program.pipe(Effect.provide(live), NodeRuntime.runMain)

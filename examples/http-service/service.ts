@@ -31,7 +31,9 @@ const summaries = HttpRouter.add(
       Effect.clockWith((clock) => {
         const wait = error.retryAt === undefined ? 60_000 : error.retryAt - clock.currentTimeMillisUnsafe()
         const headers = { "retry-after": `${Math.max(1, Math.ceil(wait / 1000))}` }
-        return Effect.succeed(HttpServerResponse.jsonUnsafe({ error: error.message }, { status: 503, headers }))
+        return Effect.succeed(
+          HttpServerResponse.jsonUnsafe({ error: error.message }, { status: 503, headers })
+        )
       })
     ),
     Effect.catchTag("OpenRouterError", (error) =>
@@ -46,7 +48,9 @@ const summaries = HttpRouter.add(
 const keys = HttpRouter.add(
   "GET",
   "/keys",
-  KeyPool.KeyPool.use((pool) => Effect.map(pool.snapshot, (snapshot) => HttpServerResponse.jsonUnsafe(snapshot)))
+  KeyPool.KeyPool.use((pool) =>
+    Effect.map(pool.snapshot, (snapshot) => HttpServerResponse.jsonUnsafe(snapshot))
+  )
 )
 
 /** The routes with all they need but keys and a server. */

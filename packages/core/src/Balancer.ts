@@ -15,8 +15,10 @@ import type { PickContext } from "./Candidate.ts"
 import { Credits } from "./Credits.ts"
 import { Fault, noEligibleKey, type Attempt, type NoEligibleKey } from "./Errors.ts"
 import * as Filter from "./Filter.ts"
-import { verdictOf, type Demand, type Engine, type Strategy, type Waiter } from "./internal/engine.ts"
+import type { Demand, Strategy } from "./internal/demand.ts"
+import { verdictOf, type Engine } from "./internal/engine.ts"
 import type { OpenLease } from "./internal/openLease.ts"
+import type { Waiter } from "./internal/waitRoom.ts"
 import { KeyPool } from "./KeyPool.ts"
 import type { Lease } from "./Lease.ts"
 import * as Outcome from "./Outcome.ts"
@@ -45,6 +47,9 @@ export interface UseOptions<A, E> extends LeaseOptions {
    * What the use taught. Default: a success is `Success`, a `Fault` is the outcome it carries, all else is `Ignored`.
    *
    * `undefined` leaves the lease open: the value has taken it over, as the body of a response does, and must settle it.
+   * An interruption may fall between the end of `use` and the first step behind it, and then the value is lost: whoever
+   * takes a lease over must be able to settle it without having been reached (by a scope that was open before, or by
+   * watching the fiber and the collection of garbage, as the balanced `HttpClient` does).
    */
   readonly outcome?: ((exit: Exit.Exit<A, E>, lease: Lease) => Outcome.Outcome | undefined) | undefined
 }
@@ -99,7 +104,10 @@ export const make = Effect.fnUntraced(function* (
   const breaker = yield* Breaker
   const retry = yield* RetryPolicy
   const credits = yield* Credits
-  const filters = [...(selector.eligible === undefined ? [] : [selector.eligible]), ...(options.filters ?? [])]
+  const filters = [
+    ...(selector.eligible === undefined ? [] : [selector.eligible]),
+    ...(options.filters ?? [])
+  ]
   const strategy: Strategy = {
     name: selector.name,
     picker: yield* selector.make,
@@ -117,7 +125,9 @@ export const make = Effect.fnUntraced(function* (
     // the count and its release there is no point at which an interruption could fall.
     use: (f, options) =>
       Effect.uninterruptibleMask((restore) =>
-        Effect.withFiber((fiber) => new Request(room, fiber, restore, options).run(f, options?.outcome ?? outcomeOf))
+        Effect.withFiber((fiber) =>
+          new Request(room, fiber, restore, options).run(f, options?.outcome ?? outcomeOf)
+        )
       ),
     lease: (options) =>
       Effect.uninterruptibleMask((restore) =>
@@ -180,7 +190,12 @@ class Request {
   private lastError: unknown
   private session: Session | undefined
 
-  constructor(room: Room, fiber: Fiber.Fiber<unknown, unknown>, restore: Restore, options: LeaseOptions | undefined) {
+  constructor(
+    room: Room,
+    fiber: Fiber.Fiber<unknown, unknown>,
+    restore: Restore,
+    options: LeaseOptions | undefined
+  ) {
     this.room = room
     this.restore = restore
     this.options = options
@@ -212,7 +227,11 @@ class Request {
     const again = () => this.run(f, outcomeOf)
     return Effect.matchEffect(this.open, {
       onFailure: (error) =>
-        this.retry<A, NoEligibleKey, R | never, E>({ _tag: "Refused", attempt: this.attempt, error }, Effect.fail(error), again),
+        this.retry<A, NoEligibleKey, R | never, E>(
+          { _tag: "Refused", attempt: this.attempt, error },
+          Effect.fail(error),
+          again
+        ),
       onSuccess: (lease) =>
         Effect.flatMap(Effect.exit(this.restore(Effect.suspend(() => f(lease)))), (exit) => {
           const outcome = settled(lease, exit, outcomeOf)
@@ -230,7 +249,9 @@ class Request {
     const lease = this.room.engine.acquire(demand)
     if (lease !== undefined) return Effect.succeed(lease)
     const { engine, maxWaiting } = this.room
-    return engine.waiters.size < maxWaiting && engine.busy(demand) ? this.wait : Effect.fail(this.refusal(demand))
+    return engine.waiting.size < maxWaiting && engine.busy(demand)
+      ? this.wait
+      : Effect.fail(this.refusal(demand))
   })
 
   /** Why the demand was refused, as of the time at which it was: a moment later a key may serve again. */
@@ -241,7 +262,7 @@ class Request {
   }
 
   private readonly wait: Effect.Effect<OpenLease, NoEligibleKey> = Effect.suspend(() => {
-    const { waiters } = this.room.engine
+    const { waiting } = this.room.engine
     let given: OpenLease | undefined
     return this.restore(
       Effect.callback<OpenLease, NoEligibleKey>((resume) => {
@@ -254,8 +275,8 @@ class Request {
           },
           die: (defect) => resume(Effect.die(defect))
         }
-        waiters.add(waiter)
-        return Effect.sync(() => waiters.delete(waiter))
+        waiting.enter(waiter)
+        return Effect.sync(() => waiting.leave(waiter))
       })
     ).pipe(
       // Interrupted after the lease was given and before it was taken: nobody else will settle it.
@@ -275,7 +296,8 @@ class Request {
       outcome,
       durationMillis: Math.max(0, this.now() - lease.context.nowMillis)
     })
-    if (exit._tag === "Failure") this.lastError = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
+    if (exit._tag === "Failure")
+      this.lastError = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
   }
 
   /** What failed is not offered to this request again: the key, or all that share its fault with it. */
@@ -296,21 +318,27 @@ class Request {
     const start = this.session === undefined ? this.room.retry.start : Effect.succeed(this.session)
     return Effect.flatMap(start, (session) => {
       this.session = session
-      return Effect.flatMap(this.restore(session.decide(failure)), (decision): Effect.Effect<A, E | E2, R> => {
-        switch (decision._tag) {
-          case "Stop":
-            return otherwise
-          case "Rotate":
-            if (failure._tag === "Faulted") this.exclude(failure)
-            this.attempt++
-            return again()
-          case "Retry":
-            // After a while, what refused this request may have changed its mind.
-            this.tried = undefined
-            this.attempt++
-            return Effect.flatMap(this.restore(Effect.sleep(Duration.fromInputUnsafe(decision.delay))), again)
+      return Effect.flatMap(
+        this.restore(session.decide(failure)),
+        (decision): Effect.Effect<A, E | E2, R> => {
+          switch (decision._tag) {
+            case "Stop":
+              return otherwise
+            case "Rotate":
+              if (failure._tag === "Faulted") this.exclude(failure)
+              this.attempt++
+              return again()
+            case "Retry":
+              // After a while, what refused this request may have changed its mind.
+              this.tried = undefined
+              this.attempt++
+              return Effect.flatMap(
+                this.restore(Effect.sleep(Duration.fromInputUnsafe(decision.delay))),
+                again
+              )
+          }
         }
-      })
+      )
     })
   }
 }

@@ -99,7 +99,8 @@ export class Fault extends Data.TaggedError("Fault")<{
 }
 
 /** A date cannot hold every number: "for ever" is one of those. */
-const instant = (millis: number): string => (Math.abs(millis) <= 8.64e15 ? new Date(millis).toISOString() : "further notice")
+const instant = (millis: number): string =>
+  Math.abs(millis) <= 8.64e15 ? new Date(millis).toISOString() : "further notice"
 
 const describe = (no: Ineligible): string => {
   const scope = no.scope === "key" || no.scope === "request" ? "" : ` (${no.scope})`

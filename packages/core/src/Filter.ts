@@ -65,6 +65,5 @@ export const all = (...filters: ReadonlyArray<Filter>): Filter => {
  */
 export const creditAtLeast = (usd: number): Filter => {
   const belowFloor: Ineligible = { reason: "below-floor", scope: "key", since: undefined, until: undefined }
-  return (candidate) =>
-    candidate.credit !== undefined && candidate.credit < usd ? belowFloor : undefined
+  return (candidate) => (candidate.credit !== undefined && candidate.credit < usd ? belowFloor : undefined)
 }

@@ -57,7 +57,16 @@ export type Input =
 export class InvalidKey extends Data.TaggedError("InvalidKey")<{
   /** Where in the given list, from 1; `undefined` for a key given alone. */
   readonly position: number | undefined
-  readonly field: "secret" | "id" | "account" | "workspace" | "weight" | "tier" | "maxInFlight" | "labels" | "keys"
+  readonly field:
+    | "secret"
+    | "id"
+    | "account"
+    | "workspace"
+    | "weight"
+    | "tier"
+    | "maxInFlight"
+    | "labels"
+    | "keys"
   readonly expected: string
 }> {
   override get message(): string {
@@ -134,9 +143,18 @@ export const duplicate = (
   position: number | undefined
 ): InvalidKey | undefined => {
   for (const [index, other] of keys.entries()) {
-    const same = Redacted.value(other.secret) === Redacted.value(key.secret) ? "secret" : other.id === key.id ? "id" : undefined
+    const same =
+      Redacted.value(other.secret) === Redacted.value(key.secret)
+        ? "secret"
+        : other.id === key.id
+          ? "id"
+          : undefined
     if (same !== undefined) {
-      return new InvalidKey({ position, field: same, expected: `unique: it is the same as at position ${index + 1}` })
+      return new InvalidKey({
+        position,
+        field: same,
+        expected: `unique: it is the same as at position ${index + 1}`
+      })
     }
   }
   return undefined
@@ -163,18 +181,26 @@ export const change = (key: Key, traits: Traits): Effect.Effect<Key, InvalidKey>
 
 const validate = (traits: Traits): readonly [InvalidKey["field"], string] | undefined => {
   const { account, workspace, weight, tier, maxInFlight, labels } = traits
-  if (account !== undefined && (typeof account !== "string" || account === "")) return ["account", "a non-empty string"]
+  if (account !== undefined && (typeof account !== "string" || account === ""))
+    return ["account", "a non-empty string"]
   if (workspace !== undefined && (typeof workspace !== "string" || workspace === "")) {
     return ["workspace", "a non-empty string"]
   }
   if (weight !== undefined && !(typeof weight === "number" && weight > 0 && weight < Infinity)) {
     return ["weight", "a finite number greater than 0"]
   }
-  if (tier !== undefined && !(Number.isInteger(tier) && tier >= 0)) return ["tier", "a whole number from 0 up"]
-  if (maxInFlight !== undefined && !(maxInFlight === Infinity || (Number.isInteger(maxInFlight) && maxInFlight >= 1))) {
+  if (tier !== undefined && !(Number.isInteger(tier) && tier >= 0))
+    return ["tier", "a whole number from 0 up"]
+  if (
+    maxInFlight !== undefined &&
+    !(maxInFlight === Infinity || (Number.isInteger(maxInFlight) && maxInFlight >= 1))
+  ) {
     return ["maxInFlight", "a whole number from 1 up, or Infinity"]
   }
-  if (labels !== undefined && (typeof labels !== "object" || Object.values(labels).some((v) => typeof v !== "string"))) {
+  if (
+    labels !== undefined &&
+    (typeof labels !== "object" || Object.values(labels).some((v) => typeof v !== "string"))
+  ) {
     return ["labels", "a record of strings"]
   }
   return undefined

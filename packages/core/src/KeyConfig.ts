@@ -20,15 +20,16 @@ import * as Key from "./Key.ts"
  * Fails with `InvalidKey`, naming the position, on an empty entry or a gap, and when none of them is set. Duplicates are
  * refused by the pool that takes the keys.
  */
-export const fromConfig: Effect.Effect<ReadonlyArray<Key.Input>, Key.InvalidKey | Config.ConfigError> = Effect.gen(
-  function* () {
-    const list = yield* optional("OPENROUTER_KEYS")
-    if (list !== undefined) return (yield* split(list)).map(parseEntry)
-    const single = yield* optional("OPENROUTER_API_KEY")
-    if (single !== undefined) return [parseEntry(single)]
-    return (yield* numbered).map(parseEntry)
-  }
-)
+export const fromConfig: Effect.Effect<
+  ReadonlyArray<Key.Input>,
+  Key.InvalidKey | Config.ConfigError
+> = Effect.gen(function* () {
+  const list = yield* optional("OPENROUTER_KEYS")
+  if (list !== undefined) return (yield* split(list)).map(parseEntry)
+  const single = yield* optional("OPENROUTER_API_KEY")
+  if (single !== undefined) return [parseEntry(single)]
+  return (yield* numbered).map(parseEntry)
+})
 
 const optional = (name: string): Effect.Effect<string | undefined, Config.ConfigError> =>
   Effect.map(Config.option(Config.Redacted(name)), (value) =>
@@ -40,13 +41,18 @@ const invalid = (position: number | undefined, expected: string) =>
 
 const split = (list: string): Effect.Effect<ReadonlyArray<string>, Key.InvalidKey> => {
   const separator = list.includes(",") ? "," : /\s+/
-  const entries = list.trim().split(separator).map((entry) => entry.trim())
+  const entries = list
+    .trim()
+    .split(separator)
+    .map((entry) => entry.trim())
   // A comma behind the last entry is a habit, not a mistake.
   if (entries.length > 1 && entries.at(-1) === "") entries.pop()
   const empty = entries.indexOf("")
   return empty < 0
     ? Effect.succeed(entries)
-    : Effect.fail(invalid(empty + 1, "without empty entries (OPENROUTER_KEYS is separated by commas or white space)"))
+    : Effect.fail(
+        invalid(empty + 1, "without empty entries (OPENROUTER_KEYS is separated by commas or white space)")
+      )
 }
 
 /** How far behind the last numbered key another one is looked for, so that a gap is not taken for the end. */
@@ -63,7 +69,10 @@ const numbered = Effect.gen(function* () {
     } else entries.push(entry)
   }
   if (entries.length === 0) {
-    return yield* invalid(undefined, "set as OPENROUTER_KEYS (a list), OPENROUTER_API_KEY, or OPENROUTER_KEY_1 … OPENROUTER_KEY_n")
+    return yield* invalid(
+      undefined,
+      "set as OPENROUTER_KEYS (a list), OPENROUTER_API_KEY, or OPENROUTER_KEY_1 … OPENROUTER_KEY_n"
+    )
   }
   return entries
 })

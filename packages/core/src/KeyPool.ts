@@ -141,7 +141,11 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<KeyPool["Service"], Key.InvalidKey, Scope.Scope> {
   const keys = yield* Key.makeAll(options.keys)
   if (keys.length === 0) {
-    return yield* new Key.InvalidKey({ position: undefined, field: "keys", expected: "a list of at least one key" })
+    return yield* new Key.InvalidKey({
+      position: undefined,
+      field: "keys",
+      expected: "a list of at least one key"
+    })
   }
   const shared = yield* SharedFacts
   const events = yield* Effect.acquireRelease(PubSub.sliding<PoolEvent>(1024), PubSub.shutdown)
@@ -156,7 +160,9 @@ export const make = Effect.fnUntraced(function* (
   })
   for (const key of keys) engine.add(key)
   if (shared !== local) {
-    yield* Stream.runForEach(shared.facts, (fact) => Effect.sync(() => engine.apply(fact))).pipe(Effect.forkScoped)
+    yield* Stream.runForEach(shared.facts, (fact) => Effect.sync(() => engine.domains.apply(fact))).pipe(
+      Effect.forkScoped
+    )
   }
   return fromEngine(engine, Stream.fromPubSub(events))
 })
@@ -168,7 +174,8 @@ export const make = Effect.fnUntraced(function* (
  *
  * Bind the result to a constant: each call makes a layer, and so a pool, of its own.
  */
-export const layer = (options: Options): Layer.Layer<KeyPool, Key.InvalidKey> => Layer.effect(KeyPool, make(options))
+export const layer = (options: Options): Layer.Layer<KeyPool, Key.InvalidKey> =>
+  Layer.effect(KeyPool, make(options))
 
 /**
  * The layer of a pool whose keys come from `Config`: `OPENROUTER_KEYS`, `OPENROUTER_API_KEY` or `OPENROUTER_KEY_1` and
@@ -227,9 +234,9 @@ const fromEngine = (engine: Engine, changes: Stream.Stream<PoolEvent>): KeyPool[
       }),
     bench: ({ scope, id, reason, for: duration }) =>
       Effect.map(Clock.currentTimeMillis, (now) =>
-        engine.bench(scope, id, reason, now, now + Duration.toMillis(duration))
+        engine.domains.benchByHand(scope, id, reason, now, now + Duration.toMillis(duration))
       ),
-    readmit: (scope, id) => Effect.sync(() => engine.readmit(scope, id)),
+    readmit: (scope, id) => Effect.sync(() => engine.domains.readmit(scope, id)),
     key: (id) => withEntry(id, (entry) => Effect.succeed(entry.key)),
     keys: Effect.sync(() => engine.entries.map((entry) => entry.key)),
     snapshot: Effect.map(Clock.currentTimeMillis, (now) => snapshot(engine, now)),
@@ -240,9 +247,13 @@ const fromEngine = (engine: Engine, changes: Stream.Stream<PoolEvent>): KeyPool[
 
 const checkReading = ({ remaining, requestedAt, lag, resetsAt }: Reading): InvalidReading | undefined => {
   if (remaining !== undefined && !Number.isFinite(remaining)) {
-    return new InvalidReading({ field: "remaining", expected: "a finite number of USD, or undefined for no cap" })
+    return new InvalidReading({
+      field: "remaining",
+      expected: "a finite number of USD, or undefined for no cap"
+    })
   }
-  if (lag !== undefined && !(lag >= 0)) return new InvalidReading({ field: "lag", expected: "milliseconds from 0 up" })
+  if (lag !== undefined && !(lag >= 0))
+    return new InvalidReading({ field: "lag", expected: "milliseconds from 0 up" })
   for (const [field, value] of Object.entries({ requestedAt, resetsAt })) {
     if (Number.isNaN(value)) return new InvalidReading({ field, expected: "milliseconds since the epoch" })
   }
@@ -270,15 +281,15 @@ const snapshot = (engine: Engine, at: number): PoolSnapshot => ({
       since: ineligible.since,
       until: ineligible.until
     },
-    shortage: engine.shortageOf(entry, at),
+    shortage: engine.domains.shortage(entry, at),
     leased: entry.leased,
     succeeded: entry.succeeded,
     faulted: entry.faulted,
     ignored: entry.ignored,
     spent: entry.spent
   })),
-  benches: engine
-    .sharedBenches(at)
+  benches: engine.domains
+    .shared(at)
     .map(({ scope, id, reason, since, until }) => ({ scope, id, reason, since, until })),
-  waiting: engine.waiters.size
+  waiting: engine.waiting.size
 })

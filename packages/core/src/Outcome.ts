@@ -62,6 +62,11 @@ export interface Faulted {
   /** How long the scope asked to be left alone; `undefined` if it did not say. */
   readonly retryAfter: Duration.Duration | undefined
   readonly retryable: Retryable
+  /**
+   * Set where the fault holds only for some upstreams: those whose id ends so, such as `:free` for a limit on free models,
+   * or a whole model id.
+   */
+  readonly within: string | undefined
   /** USD, as in `Success`. A fault before any answer costs 0. */
   readonly cost: number | undefined
   /** The HTTP status behind it, for the attempt trail. The core gives it no meaning. */
@@ -106,6 +111,7 @@ export const faulted = (options: {
   readonly reason: FaultReason
   readonly retryAfter?: Duration.Duration | undefined
   readonly retryable?: Retryable | undefined
+  readonly within?: string | undefined
   readonly cost?: number | undefined
   readonly status?: number | undefined
 }): Faulted => ({
@@ -114,6 +120,7 @@ export const faulted = (options: {
   reason: options.reason,
   retryAfter: options.retryAfter,
   retryable: options.retryable ?? retryableOf(options.scope),
+  within: options.within,
   cost: "cost" in options ? options.cost : 0,
   status: options.status
 })

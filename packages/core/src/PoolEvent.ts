@@ -14,6 +14,8 @@ export type PoolEvent =
       readonly _tag: "Benched"
       readonly scope: FaultScope
       readonly id: string
+      /** Set where it holds only for upstreams whose id ends so. */
+      readonly within: string | undefined
       readonly reason: FaultReason
       readonly since: number
       readonly until: number

@@ -59,6 +59,9 @@ export const never: RetryPolicy = {
 /**
  * The retry policy of the balancer; never retries unless a layer says otherwise.
  */
-export const RetryPolicy: Context.Reference<RetryPolicy> = Context.Reference<RetryPolicy>("@evenkeel/core/RetryPolicy", {
-  defaultValue: () => never
-})
+export const RetryPolicy: Context.Reference<RetryPolicy> = Context.Reference<RetryPolicy>(
+  "@evenkeel/core/RetryPolicy",
+  {
+    defaultValue: () => never
+  }
+)

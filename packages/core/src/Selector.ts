@@ -92,7 +92,10 @@ export const layer = (selector: Selector): Layer.Layer<Selector> => Layer.succee
  *
  * A `NaN` metric counts as the greatest.
  */
-export const leastBy = (metric: (candidate: Candidate, context: PickContext) => number, name = "leastBy"): Selector =>
+export const leastBy = (
+  metric: (candidate: Candidate, context: PickContext) => number,
+  name = "leastBy"
+): Selector =>
   make(name, (candidates, context) => {
     let best: Candidate = candidates[0]
     let least = orGreatest(metric(best, context))

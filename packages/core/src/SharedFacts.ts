@@ -14,12 +14,19 @@ export type Fact =
       readonly scope: FaultScope
       /** The key, workspace, account, upstream or host that is benched. */
       readonly id: string
+      /** Set where it holds only for upstreams whose id ends so. */
+      readonly within: string | undefined
       readonly reason: FaultReason
       readonly since: number
       /** Milliseconds since the epoch. Of two facts about one scope the later one holds. */
       readonly until: number
     }
-  | { readonly _tag: "Readmitted"; readonly scope: FaultScope; readonly id: string }
+  | {
+      readonly _tag: "Readmitted"
+      readonly scope: FaultScope
+      readonly id: string
+      readonly within: string | undefined
+    }
 
 /**
  * Where facts go to and come from.
@@ -38,6 +45,9 @@ export const local: SharedFacts = { name: "local", publish: () => {}, facts: Str
 /**
  * The shared facts of the pool; of this process only unless a layer says otherwise.
  */
-export const SharedFacts: Context.Reference<SharedFacts> = Context.Reference<SharedFacts>("@evenkeel/core/SharedFacts", {
-  defaultValue: () => local
-})
+export const SharedFacts: Context.Reference<SharedFacts> = Context.Reference<SharedFacts>(
+  "@evenkeel/core/SharedFacts",
+  {
+    defaultValue: () => local
+  }
+)

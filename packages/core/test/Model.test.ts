@@ -28,7 +28,7 @@ interface Member {
   max: number
   draining: boolean
   inFlight: number
-  /** Benches of this key's own: of its key scope, and of its account when that is not known. */
+  /** The bench of its key scope. */
   readonly own: { bench?: Bench }
 }
 
@@ -37,6 +37,9 @@ interface Use {
   readonly began: number
   readonly probed: ReadonlyArray<Bench>
 }
+
+/** A key whose account is not known is an account of its own. */
+const accountOf = ({ account, id }: Pick<Member, "account" | "id">) => account ?? `key:${id}`
 
 /** What the pool should be. */
 class Model {
@@ -48,7 +51,7 @@ class Model {
   host: Bench | undefined
 
   holders(member: Member): ReadonlyArray<{ bench?: Bench }> {
-    return member.account === undefined ? [member.own] : [member.own, this.accounts.get(member.account) ?? {}]
+    return [member.own, this.accounts.get(accountOf(member)) ?? {}]
   }
 
   blocked(upstream: string | undefined): boolean {
@@ -232,12 +235,13 @@ const runProgram = (
           model.set(holder, reason, until)
           model.upstreams.set(upstream, holder.bench!)
         }
-      } else if (scope === "key" || member.account === undefined) {
-        if (!(removed && scope === "key")) model.set(member.own, reason, until)
+      } else if (scope === "key") {
+        if (!removed) model.set(member.own, reason, until)
       } else {
-        const account = model.accounts.get(member.account)
-        if (account !== undefined) model.set(account, reason, until)
-        else model.set(member.own, reason, until)
+        // Of a removed key that was the last of its account nothing is left to bench.
+        const account = model.accounts.get(accountOf(member))
+        if (account !== undefined && !(removed && member.account === undefined)) model.set(account, reason, until)
+        else model.order++
       }
     }
     requests.delete(number)
@@ -252,7 +256,8 @@ const runProgram = (
     // Ids are not awaited: a name of one's own needs no hash.
     run(pool.add({ id, secret: secretOf(id), account, maxInFlight: max } as never))
     model.members.push({ id, account, max, draining: false, inFlight: 0, own: {} })
-    if (account !== undefined && !model.accounts.has(account)) model.accounts.set(account, {})
+    const name = accountOf({ account, id })
+    if (!model.accounts.has(name)) model.accounts.set(name, {})
     wake(Infinity)
   }
 
@@ -303,8 +308,7 @@ const runProgram = (
     } else if (what < 96) {
       run(pool.remove(member.id))
       model.members.splice(model.members.indexOf(member), 1)
-      if (!model.members.some(({ account }) => account === member.account))
-        model.accounts.delete(member.account!)
+      if (!model.members.some((other) => accountOf(other) === accountOf(member))) model.accounts.delete(accountOf(member))
       wake(Infinity)
     } else if (what < 97) {
       const millis = 1 + roll(100)

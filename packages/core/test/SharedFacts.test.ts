@@ -119,8 +119,8 @@ describe("SharedFacts", () => {
       yield* other.pool.readmit("key", "a")
       yield* spread
       assert.deepStrictEqual(said, [
-        ["one", { _tag: "Benched", scope: "key", id: "a", reason: "throttled", since: 0, until: 10_000 }],
-        ["other", { _tag: "Readmitted", scope: "key", id: "a" }]
+        ["one", { _tag: "Benched", scope: "key", id: "a", within: undefined, reason: "throttled", since: 0, until: 10_000 }],
+        ["other", { _tag: "Readmitted", scope: "key", id: "a", within: undefined }]
       ])
     })
   )

@@ -68,7 +68,11 @@ export const makeSend = (
   const send = (lease: Lease.Lease, request: HttpClientRequest.HttpClientRequest) =>
     Effect.flatMap(
       // Traces of the caller are none of OpenRouter's business.
-      Effect.provideService(client.execute(authorize(request, lease)), HttpClient.TracerPropagationEnabled, false),
+      Effect.provideService(
+        client.execute(authorize(request, lease)),
+        HttpClient.TracerPropagationEnabled,
+        false
+      ),
       (response) => receive(response, lease, options.classifier)
     )
   return (request, facts) =>
@@ -93,11 +97,14 @@ export const make = (
   return HttpClient.makeWith(
     (requests: Effect.Effect<HttpClientRequest.HttpClientRequest>) =>
       Effect.flatMap(requests, (request) => {
-        const absolute = request.url.startsWith("/") ? HttpClientRequest.prependUrl(request, baseUrl) : request
+        const absolute = request.url.startsWith("/")
+          ? HttpClientRequest.prependUrl(request, baseUrl)
+          : request
         if (originOf(absolute.url) !== origin) return client.execute(absolute)
         return Effect.matchEffect(send(absolute, requestFactsIn(absolute)), {
           onSuccess: ({ response }) => Effect.succeed(response),
-          onFailure: (error) => (error._tag === "Failed" ? Effect.succeed(error.response) : Effect.fail(error))
+          onFailure: (error) =>
+            error._tag === "Failed" ? Effect.succeed(error.response) : Effect.fail(error)
         })
       }),
     Effect.succeed as HttpClient.HttpClient.Preprocess<never, never>
@@ -151,7 +158,11 @@ const receive = (
   const contentType = response.headers["content-type"] ?? ""
   if (response.status < 400 && !contentType.includes("json")) {
     return Effect.withFiber((fiber) =>
-      Effect.succeed({ response: watched(response, fiber, (exit) => settle(lease, exit)), body: undefined, streaming: true })
+      Effect.succeed({
+        response: watched(response, fiber, (exit) => settle(lease, exit)),
+        body: undefined,
+        streaming: true
+      })
     )
   }
   return Effect.flatMap(response.text, (text) =>

@@ -100,7 +100,11 @@ export const streamWith = <I, A, E, R, EI = never, RI = never>(
       const total = Array.isArray(items) ? items.length : undefined
       const counts = { inFlight: 0, succeeded: 0, failed: 0, cost: 0 }
       const tell = options.onProgress ?? (() => Effect.void)
-      const progress = Effect.map(Clock.currentTimeMillis, (now): Counts => ({ total, ...counts, elapsedMillis: now - startedAt }))
+      const progress = Effect.map(Clock.currentTimeMillis, (now): Counts => ({
+        total,
+        ...counts,
+        elapsedMillis: now - startedAt
+      }))
 
       const one = Effect.fnUntraced(function* ([item, index]: readonly [I, number]) {
         const from = yield* Clock.currentTimeMillis
@@ -158,7 +162,10 @@ export const startWith = Effect.fnUntraced(function* <I, A, E, R, EI = never, RI
   f: (item: I, index: number) => Effect.Effect<A, E, R>,
   options: Options & { readonly cost?: ((value: A) => number | undefined) | undefined } = {}
 ): Effect.fn.Return<Running<A, E | Defect, EI | InvalidOption>, never, R | RI | Scope.Scope> {
-  const events = yield* Effect.acquireRelease(PubSub.sliding<Progress>({ capacity: 1024, replay: 1024 }), PubSub.shutdown)
+  const events = yield* Effect.acquireRelease(
+    PubSub.sliding<Progress>({ capacity: 1024, replay: 1024 }),
+    PubSub.shutdown
+  )
   const done: Array<Item<A, E | Defect>> = []
   const completed = Effect.sync(() =>
     options.order === "completion" ? [...done] : done.toSorted((a, b) => a.index - b.index)
@@ -166,7 +173,9 @@ export const startWith = Effect.fnUntraced(function* <I, A, E, R, EI = never, RI
   const tell = options.onProgress ?? (() => Effect.void)
   let ended = false
   // A batch that never began, as with an option out of range, ends too.
-  const end = Effect.suspend(() => (ended ? Effect.void : PubSub.publish(events, { _tag: "Ended", progress: none })))
+  const end = Effect.suspend(() =>
+    ended ? Effect.void : PubSub.publish(events, { _tag: "Ended", progress: none })
+  )
   const fiber = yield* streamWith(items, f, {
     ...options,
     // Results are kept as they come, so that stopping keeps them; `completed` puts them in order.
@@ -232,7 +241,9 @@ export const start = <EI = never, RI = never>(
   never,
   OpenRouter | RI | Scope.Scope
 > =>
-  OpenRouter.use((openrouter) => startWith(requests, openrouter.chat, { ...options, cost: ChatResponse.cost }))
+  OpenRouter.use((openrouter) =>
+    startWith(requests, openrouter.chat, { ...options, cost: ChatResponse.cost })
+  )
 
 /**
  * Runs a batch of chat completions and collects the results: in the order of the requests, unless `order` says otherwise.

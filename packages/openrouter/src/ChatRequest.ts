@@ -14,7 +14,8 @@ export type Variant = "nitro" | "floor" | "exacto" | "free" | "extended" | "thin
 /**
  * A model id with a variant: `variant("openai/gpt-4o-mini", "floor")` is `"openai/gpt-4o-mini:floor"`.
  */
-export const variant = <M extends string, V extends Variant>(model: M, variant: V): `${M}:${V}` => `${model}:${variant}`
+export const variant = <M extends string, V extends Variant>(model: M, variant: V): `${M}:${V}` =>
+  `${model}:${variant}`
 
 const Unknowns = Schema.Record(Schema.String, Schema.Unknown)
 
@@ -51,7 +52,9 @@ export const ChatRequest = Schema.StructWithRest(
     max_completion_tokens: Schema.optional(Schema.NullOr(Tokens)),
     /** The older name of `max_completion_tokens`. */
     max_tokens: Schema.optional(Schema.NullOr(Tokens)),
-    temperature: Schema.optional(Schema.NullOr(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 2 })))),
+    temperature: Schema.optional(
+      Schema.NullOr(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 2 })))
+    ),
     top_p: Schema.optional(Schema.NullOr(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })))),
     frequency_penalty: Schema.optional(Schema.NullOr(Penalty)),
     presence_penalty: Schema.optional(Schema.NullOr(Penalty)),

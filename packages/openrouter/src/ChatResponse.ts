@@ -31,7 +31,11 @@ export const ToolCall = Schema.StructWithRest(
   Schema.Struct({
     id: loose(Schema.String),
     type: loose(Schema.String),
-    function: loose(Schema.StructWithRest(Schema.Struct({ name: loose(Schema.String), arguments: loose(Schema.String) }), [Unknowns]))
+    function: loose(
+      Schema.StructWithRest(Schema.Struct({ name: loose(Schema.String), arguments: loose(Schema.String) }), [
+        Unknowns
+      ])
+    )
   }),
   [Unknowns]
 )

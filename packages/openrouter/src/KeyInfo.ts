@@ -38,4 +38,5 @@ export const KeyInfo = Schema.StructWithRest(
 export type KeyInfo = typeof KeyInfo.Type
 
 /** The account that owns the key, as far as OpenRouter says: the organisation, or else the member who made it. */
-export const account = (info: KeyInfo): string | undefined => info.organization_id ?? info.creator_user_id ?? undefined
+export const account = (info: KeyInfo): string | undefined =>
+  info.organization_id ?? info.creator_user_id ?? undefined

@@ -14,7 +14,11 @@ export const Model = Schema.StructWithRest(
     context_length: loose(Schema.Finite),
     pricing: loose(
       Schema.StructWithRest(
-        Schema.Struct({ prompt: loose(Schema.String), completion: loose(Schema.String), request: loose(Schema.String) }),
+        Schema.Struct({
+          prompt: loose(Schema.String),
+          completion: loose(Schema.String),
+          request: loose(Schema.String)
+        }),
         [Unknowns]
       )
     ),

@@ -19,7 +19,14 @@ import { nothing, requestFactsOf, type RequestFacts } from "./internal/requestFa
 import type * as KeyInfo from "./KeyInfo.ts"
 import * as Model from "./Model.ts"
 import * as OpenRouterCredits from "./OpenRouterCredits.ts"
-import { Answered, InvalidOption, InvalidRequest, OpenRouterError, Transport, Undecodable } from "./OpenRouterError.ts"
+import {
+  Answered,
+  InvalidOption,
+  InvalidRequest,
+  OpenRouterError,
+  Transport,
+  Undecodable
+} from "./OpenRouterError.ts"
 
 /**
  * Who is calling: OpenRouter shows it in its rankings (its documentation, "App attribution").
@@ -92,7 +99,11 @@ const decodeModels = Schema.decodeUnknownEffect(Schema.Struct({ data: Schema.Arr
  */
 export const make = Effect.fnUntraced(function* (
   options: Options & { readonly baseUrl: string }
-): Effect.fn.Return<OpenRouter["Service"], never, HttpClient.HttpClient | Balancer.Balancer | KeyPool.KeyPool> {
+): Effect.fn.Return<
+  OpenRouter["Service"],
+  never,
+  HttpClient.HttpClient | Balancer.Balancer | KeyPool.KeyPool
+> {
   const plain = yield* HttpClient.HttpClient
   const balancer = yield* Balancer.Balancer
   const pool = yield* KeyPool.KeyPool
@@ -108,7 +119,9 @@ export const make = Effect.fnUntraced(function* (
   ): Effect.Effect<A, OpenRouterError | Errors.NoEligibleKey> =>
     Effect.matchEffect(send(request, facts), {
       onFailure: (error) =>
-        Effect.fail(error._tag === "NoEligibleKey" ? error : new OpenRouterError({ reason: reasonOf(error) })),
+        Effect.fail(
+          error._tag === "NoEligibleKey" ? error : new OpenRouterError({ reason: reasonOf(error) })
+        ),
       onSuccess: ({ body }) =>
         Effect.mapError(
           decode(body),
@@ -123,7 +136,9 @@ export const make = Effect.fnUntraced(function* (
       if (invalid !== undefined) return Effect.fail(new OpenRouterError({ reason: invalid }))
       const bytes = encode(request)
       return bytes === undefined
-        ? Effect.fail(new OpenRouterError({ reason: new InvalidRequest({ field: "request", expected: "JSON" }) }))
+        ? Effect.fail(
+            new OpenRouterError({ reason: new InvalidRequest({ field: "request", expected: "JSON" }) })
+          )
         : call(
             HttpClientRequest.bodyUint8Array(HttpClientRequest.post(chatUrl), bytes, "application/json"),
             requestFactsOf(request, bytes.length),
@@ -133,14 +148,18 @@ export const make = Effect.fnUntraced(function* (
     key: (id) =>
       Effect.flatMap(pool.key(id), (key) =>
         Effect.mapError(readKey(http, baseUrl, key), (unread) => {
-          const description = unread.status === undefined ? "GET /key failed" : `GET /key answered ${unread.status}`
-          return new OpenRouterError({ reason: new Transport({ keyId: id, description, cause: unread.cause }) })
+          const description =
+            unread.status === undefined ? "GET /key failed" : `GET /key answered ${unread.status}`
+          return new OpenRouterError({
+            reason: new Transport({ keyId: id, description, cause: unread.cause })
+          })
         })
       ),
     keys: Effect.gen(function* () {
       const read = yield* Effect.forEach(
         yield* pool.keys,
-        (key) => Effect.map(Effect.result(readKey(http, baseUrl, key)), (result) => [key.id, result] as const),
+        (key) =>
+          Effect.map(Effect.result(readKey(http, baseUrl, key)), (result) => [key.id, result] as const),
         { concurrency: 8 }
       )
       const results = new Map(read)
@@ -151,7 +170,10 @@ export const make = Effect.fnUntraced(function* (
           : { ...key, info: undefined, health: result?.failure.refused === true ? "refused" : "unknown" }
       })
     }),
-    models: Effect.map(call(HttpClientRequest.get(`${baseUrl}/models`), nothing, decodeModels), ({ data }) => data),
+    models: Effect.map(
+      call(HttpClientRequest.get(`${baseUrl}/models`), nothing, decodeModels),
+      ({ data }) => data
+    ),
     client: BalancedHttpClient.make(http, balancer, options)
   })
 })
@@ -189,7 +211,11 @@ export const layerWith = (
       const baseUrl = yield* baseUrlOf(options.baseUrl)
       const credits = yield* creditsOf(options.credits, baseUrl)
       const balancer = yield* Effect.provideService(Balancer.make(options.balancer), Credits.Credits, credits)
-      const openrouter = yield* Effect.provideService(make({ ...options, baseUrl }), Balancer.Balancer, balancer)
+      const openrouter = yield* Effect.provideService(
+        make({ ...options, baseUrl }),
+        Balancer.Balancer,
+        balancer
+      )
       return Context.make(OpenRouter, openrouter).pipe(Context.add(Balancer.Balancer, balancer))
     })
   )
@@ -209,14 +235,24 @@ const creditsOf = (
 
 const baseUrlOf = Effect.fnUntraced(function* (option: string | undefined) {
   const given =
-    option ?? (yield* Config.String("OPENROUTER_BASE_URL").pipe(Config.withDefault(BalancedHttpClient.defaultBaseUrl)))
+    option ??
+    (yield* Config.String("OPENROUTER_BASE_URL").pipe(Config.withDefault(BalancedHttpClient.defaultBaseUrl)))
   const loopback = /^(localhost|127(\.\d+){3}|\[::1\])$/
   const url = URL.canParse(given) ? new URL(given) : undefined
-  if (url === undefined || !(url.protocol === "https:" || (url.protocol === "http:" && loopback.test(url.hostname)))) {
-    return yield* new InvalidOption({ option: "baseUrl", expected: "an https URL, or an http URL on loopback" })
+  if (
+    url === undefined ||
+    !(url.protocol === "https:" || (url.protocol === "http:" && loopback.test(url.hostname)))
+  ) {
+    return yield* new InvalidOption({
+      option: "baseUrl",
+      expected: "an https URL, or an http URL on loopback"
+    })
   }
   if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
-    return yield* new InvalidOption({ option: "baseUrl", expected: "a URL without credentials, query and fragment" })
+    return yield* new InvalidOption({
+      option: "baseUrl",
+      expected: "a URL without credentials, query and fragment"
+    })
   }
   // Rebuilt from its parts: an empty query or fragment, or a blank at the end, would swallow the paths.
   return `${url.origin}${url.pathname}`.replace(/\/+$/, "")
@@ -225,7 +261,9 @@ const baseUrlOf = Effect.fnUntraced(function* (option: string | undefined) {
 const headersOf = (attribution: Attribution | undefined): Record<string, string> => ({
   ...(attribution?.url === undefined ? {} : { "http-referer": attribution.url }),
   ...(attribution?.title === undefined ? {} : { "x-openrouter-title": attribution.title }),
-  ...(attribution?.categories === undefined ? {} : { "x-openrouter-categories": attribution.categories.join(",") })
+  ...(attribution?.categories === undefined
+    ? {}
+    : { "x-openrouter-categories": attribution.categories.join(",") })
 })
 
 /** What cannot be right is refused before a key is taken for it. */
@@ -263,7 +301,10 @@ const reasonOf = (
     status: facts.status,
     description: facts.message,
     scope: classification.scope,
-    retryAfter: classification.until === undefined ? undefined : Duration.millis(Math.max(0, classification.until - facts.now)),
+    retryAfter:
+      classification.until === undefined
+        ? undefined
+        : Duration.millis(Math.max(0, classification.until - facts.now)),
     keyId,
     body
   })

@@ -49,7 +49,8 @@ export const make = Effect.fnUntraced(function* (
   const interval = Duration.toMillis(options.interval ?? "60 seconds")
   const lag = Duration.toMillis(options.lag ?? "60 seconds")
   const first = options.firstEstimate ?? 0.01
-  if (!(interval >= 1000)) return yield* new InvalidOption({ option: "interval", expected: "at least 1 second" })
+  if (!(interval >= 1000))
+    return yield* new InvalidOption({ option: "interval", expected: "at least 1 second" })
   if (!(lag >= 0)) return yield* new InvalidOption({ option: "lag", expected: "at least 0" })
   if (!(first >= 0 && first < Infinity)) {
     return yield* new InvalidOption({ option: "firstEstimate", expected: "a finite number of USD from 0 up" })

@@ -43,7 +43,10 @@ export const ProviderRouting = Schema.StructWithRest(
       Schema.NullOr(
         Schema.Union([
           Sort,
-          Schema.Struct({ by: Sort, partition: Schema.optional(Schema.NullOr(Schema.Literals(["model", "none"]))) })
+          Schema.Struct({
+            by: Sort,
+            partition: Schema.optional(Schema.NullOr(Schema.Literals(["model", "none"])))
+          })
         ])
       )
     ),

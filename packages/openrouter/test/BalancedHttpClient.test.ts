@@ -3,7 +3,7 @@ import { BalancedHttpClient } from "@evenkeel/openrouter"
 import { Simulator } from "@evenkeel/testkit"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Schedule, Stream } from "effect"
-import { HttpClient, HttpClientError, HttpClientRequest } from "effect/http"
+import { HttpClient, HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import {
@@ -121,6 +121,22 @@ describe("the request", () => {
       assert.isString(before!.headers["traceparent"])
       for (const name of ["traceparent", "tracestate", "b3", "baggage"])
         assert.isUndefined(after!.headers[name])
+    })
+  )
+
+  it.live("belongs to the model that it names, if it is JSON", () =>
+    using({}, function* ({ client, pool, simulator }) {
+      yield* simulator.fault({ action: errors.upstream429({ retryAfter: 60 }) })
+      const text = HttpClientRequest.post("/chat/completions").pipe(
+        HttpClientRequest.bodyText(JSON.stringify({ model: "a/b" }), "text/plain")
+      )
+      yield* client.execute(text)
+      assert.deepStrictEqual((yield* pool.snapshot).benches, [])
+      yield* client.execute(chat({ model: undefined, models: ["a/b", "c/d"] }))
+      assert.deepStrictEqual(
+        (yield* pool.snapshot).benches.map(({ id }) => id),
+        ["a/b"]
+      )
     })
   )
 
@@ -626,6 +642,34 @@ describe("the last failure", () => {
         assert.deepStrictEqual(JSON.parse(new TextDecoder().decode(yield* response.arrayBuffer)), expected)
       }
       assert.strictEqual(response.request.method, "POST")
+    })
+  )
+
+  it.live("can be read in any way and again whatever client it came from", () =>
+    using({}, function* ({ balancer, simulator }) {
+      // Its responses forget what was read.
+      const forgetful = HttpClient.make((request) =>
+        Effect.sync(() => {
+          let reads = 0
+          const body = () => (reads++ === 0 ? '{"error":{"code":404,"message":"é"}}' : "")
+          const response = HttpClientResponse.fromWeb(request, new Response(null, { status: 404 }))
+          return Object.create(response, {
+            text: { get: () => Effect.sync(body) },
+            json: { get: () => Effect.sync(() => JSON.parse(body()) as unknown) },
+            arrayBuffer: { get: () => Effect.sync(() => new TextEncoder().encode(body()).buffer) },
+            stream: { get: () => Stream.sync(() => new TextEncoder().encode(body())) }
+          }) as HttpClientResponse.HttpClientResponse
+        })
+      )
+      const client = BalancedHttpClient.make(forgetful, balancer, { baseUrl: simulator.baseUrl })
+      const response = yield* client.execute(chat())
+      const text = '{"error":{"code":404,"message":"é"}}'
+      for (let n = 0; n < 2; n++) {
+        assert.strictEqual(yield* response.text, text)
+        assert.deepStrictEqual(yield* response.json, JSON.parse(text))
+        assert.strictEqual(new TextDecoder().decode(yield* response.arrayBuffer), text)
+        assert.strictEqual(yield* response.stream.pipe(Stream.decodeText(), Stream.mkString), text)
+      }
     })
   )
 

@@ -852,7 +852,7 @@ describe("the outcome", () => {
   })
 
   it("of anybody else's is Faulted, with the time from now on", () => {
-    assert.deepStrictEqual(outcome({ ...said(503, "Unavailable"), headers: { "retry-after": "4" } }), {
+    assert.deepInclude(outcome({ ...said(503, "Unavailable"), headers: { "retry-after": "4" } }), {
       _tag: "Faulted",
       scope: "upstream",
       reason: "unavailable",

@@ -623,6 +623,7 @@ describe("the base URL", () => {
     "openrouter.ai/api/v1",
     "/api/v1",
     "ftp://openrouter.ai",
+    "ftp://localhost/v1",
     "http://openrouter.ai/api/v1",
     "http://localhost.example.com/v1",
     "http://127.0.0.1.example.com/v1",

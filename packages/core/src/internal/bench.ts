@@ -32,25 +32,24 @@ export const cooldownMillis = (cooldown: Cooldown, strikes: number): number => {
 }
 
 export class Bench implements Ineligible {
-  scope: FaultScope
-  id: string
+  readonly scope: FaultScope
+  readonly id: string
   reason: FaultReason
   since: number
   until: number
   /** The order in which it was set: only a use that began later can lift it. */
-  sequence: number
+  sequence = 0
   /** How often in a row a use on this scope has met a fault after its time was up. */
   strikes = 0
   /** Probes under way; at most one. */
   probing = 0
 
-  constructor(scope: FaultScope, id: string, reason: FaultReason, since: number, until: number, sequence: number) {
+  constructor(scope: FaultScope, id: string, reason: FaultReason, since: number, until: number) {
     this.scope = scope
     this.id = id
     this.reason = reason
     this.since = since
     this.until = until
-    this.sequence = sequence
   }
 
   /**

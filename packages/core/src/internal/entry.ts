@@ -4,28 +4,20 @@
 import type { Candidate } from "../Candidate.ts"
 import type { Ineligible } from "../Filter.ts"
 import type { Key } from "../Key.ts"
-import type { Bench, Shortage } from "./bench.ts"
+import { Domain } from "./domain.ts"
 import { Ledger } from "./ledger.ts"
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
-
-/** An account or a workspace: keys that share their fate. */
-export interface Group {
-  readonly id: string
-  keys: number
-  bench: Bench | undefined
-  shortage: Shortage | undefined
-}
 
 export class Entry {
   key: Key
   /** One object for the life of the key: what strategies see. */
   readonly view: Mutable<Candidate>
   readonly ledger = new Ledger()
-  account: Group | undefined
-  workspace: Group | undefined
-  bench: Bench | undefined
-  shortage: Shortage | undefined
+  /** The key as a failure domain of its own, and the ones it belongs to; set as the key joins the pool. */
+  readonly own: Domain
+  account!: Domain
+  workspace!: Domain
   /** Set while the key takes no new requests. */
   draining: Ineligible | undefined
   removed = false
@@ -43,12 +35,19 @@ export class Entry {
 
   constructor(key: Key) {
     this.key = key
+    this.own = new Domain("key", key.id)
     this.view = { ...traitsOf(key), id: key.id, inFlight: 0, credit: undefined, latency: undefined }
   }
 
   adopt(key: Key): void {
     this.key = key
     Object.assign(this.view, traitsOf(key))
+  }
+
+  /** Nothing is in flight any more, or nobody should wait for it. */
+  rest(): void {
+    for (const done of this.idle) done()
+    this.idle.clear()
   }
 
   /** Peak EWMA: a slower use counts at once, faster ones only with time (Finagle's PeakEwma; half-life about 7 s). */

@@ -61,7 +61,8 @@ export class Ledger {
   read(reading: Reading, nowMillis: number): void {
     const requestedAt = reading.requestedAt ?? nowMillis
     if (this.readAt !== undefined && requestedAt < this.readAt) return
-    this.remaining = reading.remaining
+    // `null` is how OpenRouter says that there is no cap.
+    this.remaining = reading.remaining ?? undefined
     this.readAt = requestedAt
     this.resetsAt = reading.resetsAt
     const horizon = requestedAt - (reading.lag ?? 0)
@@ -74,7 +75,9 @@ export class Ledger {
   outdated(nowMillis: number, maxAge: number): boolean {
     const { readAt, resetsAt } = this
     if (readAt === undefined) return false
-    return nowMillis - readAt > maxAge || (resetsAt !== undefined && readAt < resetsAt && resetsAt <= nowMillis)
+    return (
+      nowMillis - readAt > maxAge || (resetsAt !== undefined && readAt < resetsAt && resetsAt <= nowMillis)
+    )
   }
 
   /** The last reading is outdated: the credit is unknown again. */

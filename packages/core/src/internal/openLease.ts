@@ -5,7 +5,8 @@ import type { Key } from "../Key.ts"
 import type { Lease } from "../Lease.ts"
 import type { Outcome } from "../Outcome.ts"
 import type { Bench } from "./bench.ts"
-import type { Demand, Engine } from "./engine.ts"
+import type { Demand } from "./demand.ts"
+import type { Engine } from "./engine.ts"
 import type { Entry } from "./entry.ts"
 
 /** The lease as the engine holds it. */

@@ -38,7 +38,11 @@ export interface Answer {
   readonly body: unknown
 }
 
-const upstreamAvailability = new Set(["capacity_exhausted", "temporarily_unavailable", "model_unavailable_upstream"])
+const upstreamAvailability = new Set([
+  "capacity_exhausted",
+  "temporarily_unavailable",
+  "model_unavailable_upstream"
+])
 
 export const factsOf = (answer: Answer, now: number): Facts => {
   const body = record(answer.body)
@@ -117,7 +121,8 @@ const seconds = (value: unknown): number | undefined =>
   typeof value === "number" && value >= 0 && value < Infinity ? value * 1000 : undefined
 
 const epochMillis = (value: unknown): number | undefined => {
-  const millis = typeof value === "number" || (typeof value === "string" && value !== "") ? Number(value) : NaN
+  const millis =
+    typeof value === "number" || (typeof value === "string" && value !== "") ? Number(value) : NaN
   // Below this it would be seconds, which the documentation does not promise: not gone by.
   return millis > 1e12 && millis < 1e14 ? millis : undefined
 }

@@ -24,7 +24,9 @@ export const readKey = (
   const request = HttpClientRequest.get(`${baseUrl}/key`).pipe(
     HttpClientRequest.setHeader("authorization", `Bearer ${Redacted.value(key.secret)}`)
   )
-  const unread = (status: number | undefined) => (cause: unknown): Unread => ({ refused: status === 401, status, cause })
+  const unread =
+    (status: number | undefined) =>
+    (cause: unknown): Unread => ({ refused: status === 401, status, cause })
   return client.execute(request).pipe(
     Effect.provideService(HttpClient.TracerPropagationEnabled, false),
     Effect.mapError(unread(undefined)),

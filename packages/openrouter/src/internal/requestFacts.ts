@@ -52,4 +52,5 @@ const limit = (fields: Readonly<Record<string, unknown>>): number | undefined =>
   return typeof value === "number" && value > 0 && value < Infinity ? value : undefined
 }
 
-const text = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined)
+const text = (value: unknown): string | undefined =>
+  typeof value === "string" && value !== "" ? value : undefined

@@ -16,7 +16,11 @@ export const buffered = (response: Response, text: string, body: unknown): Respo
     body === undefined
       ? Effect.fail(
           new HttpClientError.HttpClientError({
-            reason: new HttpClientError.DecodeError({ request: response.request, response, description: "not JSON" })
+            reason: new HttpClientError.DecodeError({
+              request: response.request,
+              response,
+              description: "not JSON"
+            })
           })
         )
       : Effect.succeed(body)

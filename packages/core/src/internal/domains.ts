@@ -1,0 +1,314 @@
+/**
+ * Failure domains: each key, workspace, account and upstream, and the host. A fault benches exactly its domain.
+ */
+import * as Duration from "effect/Duration"
+import type { PickContext } from "../Candidate.ts"
+import type { Ineligible } from "../Filter.ts"
+import type { FaultReason, FaultScope, Faulted } from "../Outcome.ts"
+import type { PoolEvent } from "../PoolEvent.ts"
+import type { Fact } from "../SharedFacts.ts"
+import { Bench, cooldownMillis, type Cooldowns, type Shortage } from "./bench.ts"
+import { Domain } from "./domain.ts"
+import type { Entry } from "./entry.ts"
+import type { OpenLease } from "./openLease.ts"
+
+/** Upstreams benched at a time; beyond that the one that returns soonest is let go. */
+const maxUpstreams = 1024
+
+export interface DomainsOptions {
+  readonly cooldowns: Cooldowns
+  readonly emit: (event: PoolEvent) => void
+  readonly publish: (fact: Fact) => void
+  readonly key: (id: string) => Entry | undefined
+  /** Called when requests that wait may be served, or may have nothing left to wait for. */
+  readonly changed: () => void
+}
+
+export class Domains {
+  private readonly options: DomainsOptions
+  private readonly accounts = new Map<string, Domain>()
+  private readonly workspaces = new Map<string, Domain>()
+  private readonly upstreams = new Map<string, Domain>()
+  private readonly host = new Domain("host", "host")
+  /** How many benches have been set: a use can lift only those that were set before it began. */
+  sequence = 0
+
+  constructor(options: DomainsOptions) {
+    this.options = options
+  }
+
+  /** A key whose account or workspace is not known is one of its own. */
+  join(entry: Entry): void {
+    const { account, workspace, id } = entry.key
+    entry.account = join(this.accounts, "account", account ?? `key:${id}`)
+    entry.workspace = join(this.workspaces, "workspace", workspace ?? `key:${id}`)
+  }
+
+  leave(account: Domain, workspace: Domain): void {
+    leave(this.accounts, account)
+    leave(this.workspaces, workspace)
+  }
+
+  /** Faults that every key would meet. */
+  blocked(context: PickContext): Ineligible | undefined {
+    const no = this.host.blocks(context)
+    if (no !== undefined || this.upstreams.size === 0 || context.upstream === undefined) return no
+    return this.upstreams.get(context.upstream)?.blocks(context)
+  }
+
+  /** Faults of the key and of its owners. */
+  verdict({ own, account, workspace }: Entry, context: PickContext): Ineligible | undefined {
+    const no = own.blocks(context) ?? account.blocks(context) ?? workspace.blocks(context)
+    if (no !== undefined || context.estimate === undefined) return no
+    const short = shortageOf(own, account, workspace, context.nowMillis)
+    return short !== undefined && context.estimate >= short.estimate ? short : undefined
+  }
+
+  /** The shortage that the key is under. */
+  shortage({ own, account, workspace }: Entry, nowMillis: number): Shortage | undefined {
+    return shortageOf(own, account, workspace, nowMillis)
+  }
+
+  /** The use becomes the probe of what is on probation. Only benches whose time is up can be met here. */
+  admit(lease: OpenLease): void {
+    const { own, account, workspace } = lease.entry
+    // Nearly always there is none.
+    if (
+      (own.bench ??
+        account.bench ??
+        workspace.bench ??
+        own.partial ??
+        account.partial ??
+        workspace.partial) === undefined
+    )
+      return
+    for (const domain of [own, account, workspace]) {
+      for (const [, bench] of domain.benches(lease.context.upstream)) lease.probe(bench)
+    }
+  }
+
+  /** A use that began after a bench was set has succeeded: the domain has proved itself. */
+  lift(lease: OpenLease): void {
+    const { own, account, workspace } = lease.entry
+    if (
+      (own.bench ??
+        account.bench ??
+        workspace.bench ??
+        own.partial ??
+        account.partial ??
+        workspace.partial) === undefined
+    )
+      return
+    for (const domain of [own, account, workspace]) {
+      for (const [within, bench] of [...domain.benches(lease.context.upstream)]) {
+        if (bench.sequence <= lease.sequence) this.clear(domain, within)
+      }
+    }
+  }
+
+  fault(lease: OpenLease, outcome: Faulted, nowMillis: number): void {
+    const { scope, reason, retryAfter, within } = outcome
+    const { entry, context } = lease
+    if (entry.removed && scope === "key") return
+    if (reason === "insufficient") return this.shorten(lease, scope, nowMillis)
+    const told = retryAfter === undefined ? undefined : Duration.toMillis(retryAfter)
+    // Every key would meet it: only time that was asked for is given, the rest is the retry policy's and the breaker's.
+    if (told === undefined && (scope === "upstream" || scope === "host")) return
+    const domain = this.of(scope, entry, context.upstream)
+    if (domain === undefined) return
+    const old = domain.get(within)
+    // Uses that began before the bench was set tell of the same trouble, not of its return.
+    const again = old !== undefined && old.sequence <= lease.sequence
+    const strikes = again ? old.strikes + 1 : (old?.strikes ?? 0)
+    const millis = told ?? cooldownMillis(this.options.cooldowns[reason], strikes)
+    if (millis <= 0) return
+    this.set(domain, { within, reason, since: nowMillis, until: nowMillis + millis, strikes })
+    const { id } = domain
+    this.options.publish({
+      _tag: "Benched",
+      scope,
+      id,
+      within,
+      reason,
+      since: nowMillis,
+      until: nowMillis + millis
+    })
+  }
+
+  /** One request was too dear: nobody is benched, and requests as dear go elsewhere for a while. */
+  private shorten({ entry, context }: OpenLease, scope: FaultScope, nowMillis: number): void {
+    // A request of unknown size tells nothing about others.
+    if (context.estimate === undefined || scope === "upstream" || scope === "host") return
+    const domain = scope === "key" ? entry.own : entry[scope]
+    const until = nowMillis + cooldownMillis(this.options.cooldowns.insufficient, 0)
+    const old =
+      domain.shortage !== undefined && nowMillis < domain.shortage.until ? domain.shortage : undefined
+    const estimate = Math.min(context.estimate, old?.estimate ?? Infinity)
+    domain.shortage = { reason: "insufficient", scope, since: old?.since ?? nowMillis, until, estimate }
+  }
+
+  /** Benches a domain by hand: other processes hear of it. */
+  benchByHand(scope: FaultScope, id: string, reason: FaultReason, since: number, until: number): void {
+    this.bench(scope, id, undefined, reason, since, until)
+    this.options.publish({ _tag: "Benched", scope, id, within: undefined, reason, since, until })
+  }
+
+  private bench(
+    scope: FaultScope,
+    id: string,
+    within: string | undefined,
+    reason: FaultReason,
+    since: number,
+    until: number
+  ): void {
+    const domain = this.named(scope, id)
+    if (domain === undefined) return
+    this.set(domain, { within, reason, since, until, strikes: 0 })
+    this.options.changed()
+  }
+
+  /** Lifts the benches of a domain; `false` if there was none. */
+  readmit(scope: FaultScope, id: string): boolean {
+    const domain = this.named(scope, id)
+    if (domain === undefined || (domain.bench === undefined && domain.partial === undefined)) return false
+    domain.partial = undefined
+    this.clear(domain, undefined)
+    return true
+  }
+
+  /** A fact of another process: it is not handed on. */
+  apply(fact: Fact): void {
+    if (fact._tag === "Benched")
+      return this.bench(fact.scope, fact.id, fact.within, fact.reason, fact.since, fact.until)
+    const domain = this.named(fact.scope, fact.id)
+    if (domain?.get(fact.within) === undefined) return
+    domain.clear(fact.within)
+    this.options.emit({ _tag: "Readmitted", scope: fact.scope, id: fact.id })
+    this.options.changed()
+  }
+
+  /** The benches of upstreams and of the host that are in force. */
+  shared(nowMillis: number): ReadonlyArray<Bench> {
+    return [this.host, ...this.upstreams.values()].flatMap(({ bench }) =>
+      bench !== undefined && nowMillis < bench.until ? [bench] : []
+    )
+  }
+
+  /** Of two deadlines the later one holds. */
+  private set(
+    domain: Domain,
+    fault: {
+      readonly within: string | undefined
+      readonly reason: FaultReason
+      readonly since: number
+      readonly until: number
+      readonly strikes: number
+    }
+  ): void {
+    const { reason, since, until, within } = fault
+    const { id, scope } = domain
+    let bench = domain.get(within)
+    if (bench === undefined) {
+      bench = new Bench(scope, id, reason, since, until)
+      domain.set(within, bench)
+    } else {
+      // An active bench keeps its beginning, and its reason if it outlasts the new one.
+      if (since >= bench.until) bench.since = since
+      if (until >= bench.until) bench.reason = reason
+      bench.until = Math.max(bench.until, until)
+    }
+    bench.sequence = ++this.sequence
+    bench.strikes = Math.max(bench.strikes, fault.strikes)
+    this.options.emit({
+      _tag: "Benched",
+      scope,
+      id,
+      within,
+      reason: bench.reason,
+      since: bench.since,
+      until: bench.until
+    })
+  }
+
+  private clear(domain: Domain, within: string | undefined): void {
+    const { id, scope } = domain
+    domain.clear(within)
+    this.options.emit({ _tag: "Readmitted", scope, id })
+    this.options.publish({ _tag: "Readmitted", scope, id, within })
+    this.options.changed()
+  }
+
+  private of(scope: FaultScope, entry: Entry, upstream: string | undefined): Domain | undefined {
+    switch (scope) {
+      case "key":
+        return entry.own
+      case "upstream":
+        return upstream === undefined ? undefined : this.upstream(upstream)
+      case "host":
+        return this.host
+      default:
+        return entry[scope]
+    }
+  }
+
+  private named(scope: FaultScope, id: string): Domain | undefined {
+    switch (scope) {
+      case "key":
+        return this.options.key(id)?.own
+      case "account":
+        return this.accounts.get(id)
+      case "workspace":
+        return this.workspaces.get(id)
+      case "upstream":
+        return this.upstream(id)
+      case "host":
+        return this.host
+    }
+  }
+
+  private upstream(id: string): Domain {
+    let domain = this.upstreams.get(id)
+    if (domain === undefined) {
+      if (this.upstreams.size >= maxUpstreams) this.forgetUpstream()
+      domain = new Domain("upstream", id)
+      this.upstreams.set(id, domain)
+    }
+    return domain
+  }
+
+  private forgetUpstream(): void {
+    let soonest: Domain | undefined
+    for (const domain of this.upstreams.values()) {
+      if (soonest === undefined || (domain.bench?.until ?? 0) < (soonest.bench?.until ?? 0)) soonest = domain
+    }
+    if (soonest !== undefined) this.upstreams.delete(soonest.id)
+  }
+}
+
+const shortageOf = (
+  own: Domain,
+  account: Domain,
+  workspace: Domain,
+  nowMillis: number
+): Shortage | undefined => {
+  // Nearly always there is none.
+  if (own.shortage === undefined && account.shortage === undefined && workspace.shortage === undefined)
+    return undefined
+  return [own.shortage, account.shortage, workspace.shortage].find(
+    (s) => s !== undefined && nowMillis < s.until
+  )
+}
+
+const join = (domains: Map<string, Domain>, scope: FaultScope, id: string): Domain => {
+  let domain = domains.get(id)
+  if (domain === undefined) {
+    domain = new Domain(scope, id)
+    domains.set(id, domain)
+  }
+  domain.members++
+  return domain
+}
+
+const leave = (domains: Map<string, Domain>, domain: Domain): void => {
+  if (--domain.members === 0) domains.delete(domain.id)
+}
