@@ -23,30 +23,26 @@ describe("code blocks", () => {
     assert.strictEqual(checked.stdout, "")
   }, 120_000)
 
-  for (const { file, kind, name } of snippets) {
-    if (kind === "comment") {
-      it(`${name} does what it says`, async () => {
-        await import(file)
-      })
-    } else {
-      // As a reader would run it: a process of its own, with keys in the environment. OpenRouter is simulated.
-      it.live(`${name} runs`, () =>
-        Effect.gen(function* () {
-          const simulator = yield* Simulator.Simulator
-          const env = {
-            ...process.env,
-            OPENROUTER_BASE_URL: simulator.baseUrl,
-            OPENROUTER_KEYS: simulator.keys.map(({ secret }) => Redacted.value(secret)).join(",")
-          }
-          yield* Effect.tryPromise(() =>
-            exec(process.execPath, ["--conditions=@evenkeel/source", file], {
-              cwd: root,
-              env,
-              timeout: 25_000
-            })
-          ).pipe(Effect.mapError((error) => error.cause))
-        }).pipe(Effect.provide(Simulator.layer()))
-      )
-    }
+  for (const { file, name } of snippets.filter(({ kind }) => kind === "comment")) {
+    it(`${name} does what it says`, async () => {
+      await import(file)
+    })
+  }
+
+  // As a reader would run it: a process of its own, with keys in the environment. OpenRouter is simulated.
+  for (const { file, name } of snippets.filter(({ kind }) => kind === "page")) {
+    it.live(`${name} runs`, () =>
+      Effect.gen(function* () {
+        const simulator = yield* Simulator.Simulator
+        const env = {
+          ...process.env,
+          OPENROUTER_BASE_URL: simulator.baseUrl,
+          OPENROUTER_KEYS: simulator.keys.map(({ secret }) => Redacted.value(secret)).join(",")
+        }
+        yield* Effect.tryPromise(() =>
+          exec(process.execPath, ["--conditions=@evenkeel/source", file], { cwd: root, env, timeout: 25_000 })
+        ).pipe(Effect.mapError((error) => error.cause))
+      }).pipe(Effect.provide(Simulator.layer()))
+    )
   }
 })

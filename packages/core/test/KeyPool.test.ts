@@ -408,9 +408,25 @@ describe("KeyPool", () => {
           { _tag: "KeyDraining", keyId: "b" },
           { _tag: "KeyResumed", keyId: "b" },
           { _tag: "CreditRead", keyId: "b", credit: 3 },
-          { _tag: "Benched", scope: "host", id: "host", within: undefined, reason: "unavailable", since: 0, until: 10 },
+          {
+            _tag: "Benched",
+            scope: "host",
+            id: "host",
+            within: undefined,
+            reason: "unavailable",
+            since: 0,
+            until: 10
+          },
           { _tag: "Readmitted", scope: "host", id: "host" },
-          { _tag: "Benched", scope: "account", id: "A", within: undefined, reason: "throttled", since: 0, until: 2000 },
+          {
+            _tag: "Benched",
+            scope: "account",
+            id: "A",
+            within: undefined,
+            reason: "throttled",
+            since: 0,
+            until: 2000
+          },
           { _tag: "Readmitted", scope: "account", id: "A" },
           { _tag: "KeyRemoved", keyId: "b" }
         ])
@@ -663,6 +679,56 @@ describe("KeyPool", () => {
         yield* pool.credit("a", { remaining: 5, requestedAt: 0 })
         const { credit, spent } = yield* stateOf(pool, "a")
         assert.deepStrictEqual([credit, spent], [5, 0])
+      })
+    )
+  })
+
+  describe("domains", () => {
+    it.effect("a fault within some upstreams benches the account for those alone", () =>
+      using({ keys: keys("a b", { account: "A" }) }, function* ({ balancer, pool }) {
+        const free = { upstream: "meta/llama:free" }
+        yield* failureOf(
+          balancer.use(() => fault("account", "throttled", { retryAfter: 1000, within: ":free" }), free)
+        )
+        const refused = yield* failureOf(balancer.use(() => ok, free))
+        assert.strictEqual((refused as Errors.NoEligibleKey).retryAt, 1000)
+        // Another free model shares the limit; paid ones, and uses of no known upstream, do not.
+        yield* failureOf(balancer.use(() => ok, { upstream: "google/gemma:free" }))
+        yield* balancer.use(() => ok, { upstream: "meta/llama" })
+        yield* balancer.use(() => ok)
+        yield* TestClock.adjust(1000)
+        yield* balancer.use(() => ok, free)
+        assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
+      })
+    )
+    it.effect("a key whose account is not known shares its account's fault with no other, whatever their names", () =>
+      using({ keys: [key("acme"), key("b", { account: "acme" })] }, function* ({ balancer, pool }) {
+        yield* failureOf(
+          balancer.use((lease) => (lease.key.id === "acme" ? fault("account", "exhausted") : ok), { affinity: "x" })
+        ).pipe(Effect.eventually)
+        const state = yield* pool.snapshot
+        assert.deepStrictEqual(
+          state.keys.map(({ id, ineligible }) => [id, ineligible?.reason, ineligible?.scope]),
+          [
+            ["acme", "exhausted", "account"],
+            ["b", undefined, undefined]
+          ]
+        )
+      })
+    )
+    it.effect("a credit reading does not lift what the account owes", () =>
+      using({ keys: [key("a")] }, function* ({ balancer, pool }) {
+        yield* failureOf(balancer.use(() => fault("account", "exhausted")))
+        yield* TestClock.adjust(1)
+        yield* pool.credit("a", { remaining: 5 })
+        const { ineligible } = yield* stateOf(pool, "a")
+        assert.deepStrictEqual([ineligible?.reason, ineligible?.scope], ["exhausted", "account"])
+      })
+    )
+    it.effect("a reading that is none is refused, and names the field", () =>
+      using({ keys: keys("a") }, function* ({ pool }) {
+        const error = yield* failureOf(pool.credit("a", { remaining: Number.NaN }))
+        assert.include((error as Error).message, "remaining must be a finite number of USD")
       })
     )
   })

@@ -240,7 +240,8 @@ const runProgram = (
       } else {
         // Of a removed key that was the last of its account nothing is left to bench.
         const account = model.accounts.get(accountOf(member))
-        if (account !== undefined && !(removed && member.account === undefined)) model.set(account, reason, until)
+        if (account !== undefined && !(removed && member.account === undefined))
+          model.set(account, reason, until)
         else model.order++
       }
     }
@@ -308,7 +309,8 @@ const runProgram = (
     } else if (what < 96) {
       run(pool.remove(member.id))
       model.members.splice(model.members.indexOf(member), 1)
-      if (!model.members.some((other) => accountOf(other) === accountOf(member))) model.accounts.delete(accountOf(member))
+      if (!model.members.some((other) => accountOf(other) === accountOf(member)))
+        model.accounts.delete(accountOf(member))
       wake(Infinity)
     } else if (what < 97) {
       const millis = 1 + roll(100)

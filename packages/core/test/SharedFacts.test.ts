@@ -119,7 +119,18 @@ describe("SharedFacts", () => {
       yield* other.pool.readmit("key", "a")
       yield* spread
       assert.deepStrictEqual(said, [
-        ["one", { _tag: "Benched", scope: "key", id: "a", within: undefined, reason: "throttled", since: 0, until: 10_000 }],
+        [
+          "one",
+          {
+            _tag: "Benched",
+            scope: "key",
+            id: "a",
+            within: undefined,
+            reason: "throttled",
+            since: 0,
+            until: 10_000
+          }
+        ],
         ["other", { _tag: "Readmitted", scope: "key", id: "a", within: undefined }]
       ])
     })

@@ -127,6 +127,7 @@ export const fault = (
   options: {
     readonly retryAfter?: Duration.Input
     readonly retryable?: Outcome.Retryable
+    readonly within?: string
     readonly cause?: unknown
   } = {}
 ): Effect.Effect<never, Errors.Fault> =>
@@ -136,6 +137,7 @@ export const fault = (
         scope,
         reason,
         retryable: options.retryable,
+        within: options.within,
         retryAfter:
           options.retryAfter === undefined ? undefined : Duration.fromInputUnsafe(options.retryAfter)
       }),

@@ -119,270 +119,52 @@ const minute = 60_000
 /**
  * The table, in the order in which it is read. Numbers that no answer gives are documented beside their row.
  */
+// oxfmt-ignore
 export const rows: ReadonlyArray<Row> = [
   // 401 ------------------------------------------------------------------------------------------------------------
   // A provider refused the account's own provider key (BYOK): the OpenRouter key is fine.
-  {
-    class: "byok-rejected",
-    status: is(401),
-    when: provider,
-    scope: "request",
-    reason: "rejected",
-    retryable: "never",
-    confidence: "inferred"
-  },
-  {
-    class: "key-rejected",
-    status: is(401),
-    scope: "key",
-    reason: "rejected",
-    retryable: "rotate",
-    confidence: "stated"
-  },
+  { class: "byok-rejected", status: is(401), when: provider, scope: "request", reason: "rejected", retryable: "never", confidence: "inferred" },
+  { class: "key-rejected", status: is(401), scope: "key", reason: "rejected", retryable: "rotate", confidence: "stated" },
 
   // 402 ------------------------------------------------------------------------------------------------------------
   // A hold on the estimated cost of what is in flight; it passes as requests settle, in seconds.
-  {
-    class: "in-flight-budget",
-    status: is(402),
-    when: either(source("openrouter_in_flight_budget"), says(/in-flight requests/)),
-    scope: "account",
-    reason: "throttled",
-    retryable: "rotate",
-    until: within(2_000),
-    confidence: "stated"
-  },
-  {
-    class: "over-key-headroom",
-    status: is(402),
-    when: both(ofKey, tooLarge),
-    scope: "key",
-    reason: "insufficient",
-    retryable: "rotate",
-    confidence: "stated"
-  },
-  {
-    class: "key-cap-spent",
-    status: is(402),
-    when: ofKey,
-    scope: "key",
-    reason: "exhausted",
-    retryable: "rotate",
-    until: reset,
-    confidence: "stated"
-  },
-  {
-    class: "over-account-balance",
-    status: is(402),
-    when: either((f) => f.metadata["reason"] === "weight_exceeds_budget", tooLarge),
-    scope: "account",
-    reason: "insufficient",
-    retryable: "rotate",
-    confidence: "stated"
-  },
-  {
-    class: "account-exhausted",
-    status: is(402),
-    when: either(source("openrouter_credits"), says(/Insufficient credits|settings\/credits/)),
-    scope: "account",
-    reason: "exhausted",
-    retryable: "rotate",
-    confidence: "stated"
-  },
-  {
-    class: "payment-required",
-    status: is(402),
-    scope: "account",
-    reason: "exhausted",
-    retryable: "rotate",
-    confidence: "guessed"
-  },
+  { class: "in-flight-budget", status: is(402), when: either(source("openrouter_in_flight_budget"), says(/in-flight requests/)), scope: "account", reason: "throttled", retryable: "rotate", until: within(2_000), confidence: "stated" },
+  { class: "over-key-headroom", status: is(402), when: both(ofKey, tooLarge), scope: "key", reason: "insufficient", retryable: "rotate", confidence: "stated" },
+  { class: "key-cap-spent", status: is(402), when: ofKey, scope: "key", reason: "exhausted", retryable: "rotate", until: reset, confidence: "stated" },
+  { class: "over-account-balance", status: is(402), when: either((f) => f.metadata["reason"] === "weight_exceeds_budget", tooLarge), scope: "account", reason: "insufficient", retryable: "rotate", confidence: "stated" },
+  { class: "account-exhausted", status: is(402), when: either(source("openrouter_credits"), says(/Insufficient credits|settings\/credits/)), scope: "account", reason: "exhausted", retryable: "rotate", confidence: "stated" },
+  { class: "payment-required", status: is(402), scope: "account", reason: "exhausted", retryable: "rotate", confidence: "guessed" },
 
   // 403 ------------------------------------------------------------------------------------------------------------
-  {
-    class: "key-cap-spent",
-    status: is(403),
-    when: either(source("openrouter_key_limit"), says(/Key limit exceeded/)),
-    scope: "key",
-    reason: "exhausted",
-    retryable: "rotate",
-    until: reset,
-    confidence: "stated"
-  },
-  {
-    class: "guardrail-budget-spent",
-    status: is(403),
-    when: source("openrouter_guardrail_budget"),
-    scope: budgetScope,
-    reason: "exhausted",
-    retryable: "rotate",
-    until: (f) => ahead(f, f.resetsAt) ?? f.now + 15 * minute,
-    confidence: "stated"
-  },
-  {
-    class: "workspace-budget-spent",
-    status: is(403),
-    when: either(source("openrouter_workspace_budget"), says(/^Workspace .*budget/)),
-    scope: "workspace",
-    reason: "exhausted",
-    retryable: "rotate",
-    until: reset,
-    confidence: "stated"
-  },
+  { class: "key-cap-spent", status: is(403), when: either(source("openrouter_key_limit"), says(/Key limit exceeded/)), scope: "key", reason: "exhausted", retryable: "rotate", until: reset, confidence: "stated" },
+  { class: "guardrail-budget-spent", status: is(403), when: source("openrouter_guardrail_budget"), scope: budgetScope, reason: "exhausted", retryable: "rotate", until: (f) => ahead(f, f.resetsAt) ?? f.now + 15 * minute, confidence: "stated" },
+  { class: "workspace-budget-spent", status: is(403), when: either(source("openrouter_workspace_budget"), says(/^Workspace .*budget/)), scope: "workspace", reason: "exhausted", retryable: "rotate", until: reset, confidence: "stated" },
   // Trying the same prompt on another key would be evasion, and would disable one key after the other.
-  {
-    class: "moderated",
-    status: is(403),
-    when: either(
-      has("patterns", "reasons", "flagged_input"),
-      type("content_policy_violation", "refusal"),
-      says(/Terms Of Service|flagged|moderation/i)
-    ),
-    scope: "request",
-    reason: "rejected",
-    retryable: "never",
-    confidence: "stated"
-  },
-  {
-    class: "routing-refused",
-    status: is(403),
-    when: either(
-      has("failed_routing_step", "routing_funnel"),
-      says(/is banned|not available in your region/i),
-      (f) => f.availability === "region_restricted",
-      provider
-    ),
-    scope: "request",
-    reason: "rejected",
-    retryable: "never",
-    confidence: "inferred"
-  },
-  {
-    class: "key-misused",
-    status: is(403),
-    when: says(/management key/i),
-    scope: "key",
-    reason: "rejected",
-    retryable: "rotate",
-    confidence: "inferred"
-  },
-  {
-    class: "edge-blocked",
-    status: is(403),
-    when: edge,
-    scope: "host",
-    reason: "unavailable",
-    retryable: "backoff",
-    until: within(5_000),
-    confidence: "inferred"
-  },
+  { class: "moderated", status: is(403), when: either(has("patterns", "reasons", "flagged_input"), type("content_policy_violation", "refusal"), says(/Terms Of Service|flagged|moderation/i)), scope: "request", reason: "rejected", retryable: "never", confidence: "stated" },
+  { class: "routing-refused", status: is(403), when: either(has("failed_routing_step", "routing_funnel"), says(/is banned|not available in your region/i), (f) => f.availability === "region_restricted", provider), scope: "request", reason: "rejected", retryable: "never", confidence: "inferred" },
+  { class: "key-misused", status: is(403), when: says(/management key/i), scope: "key", reason: "rejected", retryable: "rotate", confidence: "inferred" },
+  { class: "edge-blocked", status: is(403), when: edge, scope: "host", reason: "unavailable", retryable: "backoff", until: within(5_000), confidence: "inferred" },
   // Weak evidence against the key: it feeds the circuit breaker, and benches nothing by itself.
-  {
-    class: "forbidden",
-    status: is(403),
-    scope: "key",
-    reason: "unavailable",
-    retryable: "rotate",
-    confidence: "guessed"
-  },
+  { class: "forbidden", status: is(403), scope: "key", reason: "unavailable", retryable: "rotate", confidence: "guessed" },
 
   // 408, other 4xx ---------------------------------------------------------------------------------------------------
-  {
-    class: "timed-out",
-    status: is(408),
-    scope: "upstream",
-    reason: "unavailable",
-    retryable: "backoff",
-    confidence: "guessed"
-  },
+  { class: "timed-out", status: is(408), scope: "upstream", reason: "unavailable", retryable: "backoff", confidence: "guessed" },
 
   // 429 ------------------------------------------------------------------------------------------------------------
   // The free models of the account alone: its paid ones go on.
-  {
-    class: "free-tier-spent",
-    status: is(429),
-    when: either((f) => f.limitSource.startsWith("openrouter_free_tier_"), says(/free-models-per-/)),
-    scope: "account",
-    reason: "throttled",
-    retryable: "rotate",
-    until: (f) => ahead(f, f.rateLimitReset) ?? within(minute)(f),
-    confidence: "stated"
-  },
-  {
-    class: "account-throttled",
-    status: is(429),
-    when: (f) => f.rateLimitReset !== undefined,
-    scope: "account",
-    reason: "throttled",
-    retryable: "rotate",
-    until: (f) => ahead(f, f.rateLimitReset),
-    confidence: "inferred"
-  },
-  {
-    class: "upstream-throttled",
-    status: is(429),
-    when: provider,
-    scope: "upstream",
-    reason: "throttled",
-    retryable: "backoff",
-    confidence: "stated"
-  },
-  {
-    class: "edge-throttled",
-    status: is(429),
-    when: edge,
-    scope: "host",
-    reason: "throttled",
-    retryable: "backoff",
-    until: within(5_000),
-    confidence: "inferred"
-  },
-  {
-    class: "throttled",
-    status: is(429),
-    scope: "upstream",
-    reason: "throttled",
-    retryable: "backoff",
-    confidence: "guessed"
-  },
+  { class: "free-tier-spent", status: is(429), when: either((f) => f.limitSource.startsWith("openrouter_free_tier_"), says(/free-models-per-/)), scope: "account", reason: "throttled", retryable: "rotate", until: (f) => ahead(f, f.rateLimitReset) ?? within(minute)(f), confidence: "stated" },
+  { class: "account-throttled", status: is(429), when: (f) => f.rateLimitReset !== undefined, scope: "account", reason: "throttled", retryable: "rotate", until: (f) => ahead(f, f.rateLimitReset), confidence: "inferred" },
+  { class: "upstream-throttled", status: is(429), when: provider, scope: "upstream", reason: "throttled", retryable: "backoff", confidence: "stated" },
+  { class: "edge-throttled", status: is(429), when: edge, scope: "host", reason: "throttled", retryable: "backoff", until: within(5_000), confidence: "inferred" },
+  { class: "throttled", status: is(429), scope: "upstream", reason: "throttled", retryable: "backoff", confidence: "guessed" },
 
   // The request itself: never retried, whoever answers -----------------------------------------------------------------
-  {
-    class: "bad-request",
-    status: between(400, 499),
-    scope: "request",
-    reason: "rejected",
-    retryable: "never",
-    confidence: "stated"
-  },
+  { class: "bad-request", status: between(400, 499), scope: "request", reason: "rejected", retryable: "never", confidence: "stated" },
 
   // 5xx ------------------------------------------------------------------------------------------------------------
-  {
-    class: "upstream-unavailable",
-    status: between(500, 599),
-    when: either(provider, type("provider_overloaded", "provider_unavailable")),
-    scope: "upstream",
-    reason: "unavailable",
-    retryable: "backoff",
-    confidence: "stated"
-  },
-  {
-    class: "edge-unavailable",
-    status: between(500, 599),
-    when: edge,
-    scope: "host",
-    reason: "unavailable",
-    retryable: "backoff",
-    confidence: "inferred"
-  },
-  {
-    class: "unavailable",
-    status: between(500, 599),
-    scope: "upstream",
-    reason: "unavailable",
-    retryable: "backoff",
-    confidence: "guessed"
-  }
+  { class: "upstream-unavailable", status: between(500, 599), when: either(provider, type("provider_overloaded", "provider_unavailable")), scope: "upstream", reason: "unavailable", retryable: "backoff", confidence: "stated" },
+  { class: "edge-unavailable", status: between(500, 599), when: edge, scope: "host", reason: "unavailable", retryable: "backoff", confidence: "inferred" },
+  { class: "unavailable", status: between(500, 599), scope: "upstream", reason: "unavailable", retryable: "backoff", confidence: "guessed" }
 ]
 
 /**

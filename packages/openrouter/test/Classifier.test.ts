@@ -27,7 +27,15 @@ const verdict = (
   retryable: Expected["retryable"],
   confidence: Expected["confidence"],
   until?: number
-): Expected => ({ class: name, scope, reason, retryable, until, confidence })
+): Expected => ({
+  class: name,
+  scope,
+  reason,
+  retryable,
+  until,
+  within: name === "free-tier-spent" ? ":free" : undefined,
+  confidence
+})
 
 // What each class says, except for the time.
 const byokRejected = verdict("byok-rejected", "request", "rejected", "never", "inferred")

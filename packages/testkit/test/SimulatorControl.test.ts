@@ -290,10 +290,7 @@ describe("options", () => {
       "accounts[0].requestsPerMinute must be a whole number above 0"
     ],
     [{ keys: [{ name: "" }] }, "keys[0].name must be not empty"],
-    [
-      { keys: [{ name: "a" }, { name: "b", secret: secretOf("a") }] },
-      "keys[1].secret must be unique"
-    ],
+    [{ keys: [{ name: "a" }, { name: "b", secret: secretOf("a") }] }, "keys[1].secret must be unique"],
     [{ keys: [{ name: "a", account: "z" }] }, "keys[0].account must be one of the accounts: default"],
     [{ keys: [{ name: "a" }, { name: "b", limit: -1 }] }, "keys[1].limit must be 0 or more"],
     [

@@ -3,7 +3,9 @@ import { Balancer, KeyPool, Selector } from "@evenkeel/core"
 import { TestSelector } from "@evenkeel/testkit"
 import { Cause, Effect, Layer } from "effect"
 
-const pool = KeyPool.layer({ keys: ["a", "b", "c"].map((id, i) => ({ id, secret: `secret-${i}`, maxInFlight: 2 })) })
+const pool = KeyPool.layer({
+  keys: ["a", "b", "c"].map((id, i) => ({ id, secret: `secret-${i}`, maxInFlight: 2 }))
+})
 const balanced = <A>(selector: Layer.Layer<Selector.Selector | A>) =>
   Balancer.layer.pipe(Layer.provideMerge(selector), Layer.provideMerge(pool))
 
@@ -30,7 +32,10 @@ describe("TestSelector", () => {
       const cause = yield* Effect.flip(Effect.sandbox(served))
       assert.include(Cause.pretty(cause), "wants the key z at pick 1, and can have a, b, c")
       const { keys } = yield* (yield* KeyPool.KeyPool).snapshot
-      assert.deepStrictEqual(keys.map((key) => key.inFlight), [0, 0, 0])
+      assert.deepStrictEqual(
+        keys.map((key) => key.inFlight),
+        [0, 0, 0]
+      )
     }).pipe(Effect.provide(balanced(TestSelector.scripted(["z"]))))
   )
 
@@ -44,9 +49,21 @@ describe("TestSelector", () => {
       yield* served
       const [pick] = yield* recording.picks
       assert.strictEqual(pick?.chosen, "a")
-      assert.deepStrictEqual(pick?.offered.map(({ id, inFlight }) => [id, inFlight]), [["a", 0], ["b", 0], ["c", 0]])
+      assert.deepStrictEqual(
+        pick?.offered.map(({ id, inFlight }) => [id, inFlight]),
+        [
+          ["a", 0],
+          ["b", 0],
+          ["c", 0]
+        ]
+      )
       const settlements = yield* recording.settlements
-      assert.deepStrictEqual(settlements.map(({ id, outcome }) => [id, outcome._tag]), [["a", "Success"]])
-    }).pipe(Effect.provide(balanced(TestSelector.recording(Selector.make("first", (candidates) => candidates[0])))))
+      assert.deepStrictEqual(
+        settlements.map(({ id, outcome }) => [id, outcome._tag]),
+        [["a", "Success"]]
+      )
+    }).pipe(
+      Effect.provide(balanced(TestSelector.recording(Selector.make("first", (candidates) => candidates[0]))))
+    )
   )
 })

@@ -10,7 +10,6 @@ import { HttpClient, HttpClientRequest, HttpClientResponse } from "effect/http"
 
 export const secretOf = defaultSecret
 
-
 /** The request that most tests make. "hello" are 2 tokens, the answer "You said: hello" are 4. */
 export const hello = {
   model: "openai/gpt-4o-mini",

@@ -100,7 +100,7 @@ export class Domains {
     )
       return
     for (const domain of [own, account, workspace]) {
-      for (const [within, bench] of [...domain.benches(lease.context.upstream)]) {
+      for (const [within, bench] of domain.benches(lease.context.upstream)) {
         if (bench.sequence <= lease.sequence) this.clear(domain, within)
       }
     }
