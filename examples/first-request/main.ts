@@ -5,17 +5,15 @@ import { LeastInFlight } from "@evenkeel/least-in-flight"
 import { ChatResponse, OpenRouter } from "@evenkeel/openrouter"
 import { Console, Effect, Layer } from "effect"
 
-const live = Layer.provide(OpenRouter.layer, [
-  LeastInFlight.layer(),
-  KeyPool.layerConfig,
-  NodeHttpClient.layerUndici
-])
+const needs = Layer.mergeAll(LeastInFlight.layer(), KeyPool.layerConfig, NodeHttpClient.layerUndici)
+const live = Layer.provide(OpenRouter.layer, needs)
 
-const program = OpenRouter.OpenRouter.use((openrouter) =>
-  openrouter.chat({
-    model: "openai/gpt-4o-mini",
-    messages: [{ role: "user", content: "What keeps a ship upright?" }]
-  })
-).pipe(Effect.flatMap((response) => Console.log(ChatResponse.text(response))))
+const messages = [{ role: "user", content: "What keeps a ship upright?" }] as const
+const answer = OpenRouter.OpenRouter.use(({ chat }) => chat({ model: "openai/gpt-4o-mini", messages }))
 
-program.pipe(Effect.provide(live), NodeRuntime.runMain)
+NodeRuntime.runMain(
+  Effect.provide(
+    Effect.tap(answer, (it) => Console.log(ChatResponse.text(it))),
+    live
+  )
+)

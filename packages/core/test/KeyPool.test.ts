@@ -701,20 +701,24 @@ describe("KeyPool", () => {
         assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
       })
     )
-    it.effect("a key whose account is not known shares its account's fault with no other, whatever their names", () =>
-      using({ keys: [key("acme"), key("b", { account: "acme" })] }, function* ({ balancer, pool }) {
-        yield* failureOf(
-          balancer.use((lease) => (lease.key.id === "acme" ? fault("account", "exhausted") : ok), { affinity: "x" })
-        ).pipe(Effect.eventually)
-        const state = yield* pool.snapshot
-        assert.deepStrictEqual(
-          state.keys.map(({ id, ineligible }) => [id, ineligible?.reason, ineligible?.scope]),
-          [
-            ["acme", "exhausted", "account"],
-            ["b", undefined, undefined]
-          ]
-        )
-      })
+    it.effect(
+      "a key whose account is not known shares its account's fault with no other, whatever their names",
+      () =>
+        using({ keys: [key("acme"), key("b", { account: "acme" })] }, function* ({ balancer, pool }) {
+          yield* failureOf(
+            balancer.use((lease) => (lease.key.id === "acme" ? fault("account", "exhausted") : ok), {
+              affinity: "x"
+            })
+          ).pipe(Effect.eventually)
+          const state = yield* pool.snapshot
+          assert.deepStrictEqual(
+            state.keys.map(({ id, ineligible }) => [id, ineligible?.reason, ineligible?.scope]),
+            [
+              ["acme", "exhausted", "account"],
+              ["b", undefined, undefined]
+            ]
+          )
+        })
     )
     it.effect("a credit reading does not lift what the account owes", () =>
       using({ keys: [key("a")] }, function* ({ balancer, pool }) {

@@ -187,17 +187,20 @@ const runProgram = (
     requests.delete(number)
   }
   /** Serves the queue as the model would, given the order in which the pool did. */
-  const wake = (most: number) => {
-    let count = 0
+  /** After a use, a few that cannot be served behind one that was end the round. */
+  const wake = (patience: number) => {
+    let served = false
+    let left = patience
     for (const waiter of queue.slice()) {
       const eligible = model.eligible(waiter.upstream)
-      if (eligible.length === 0 && model.worthWaiting(waiter.upstream)) continue
-      queue.splice(queue.indexOf(waiter), 1)
-      if (eligible.length === 0) refused(waiter.number)
-      else {
-        begin(waiter.number)
-        if (++count >= most) return
+      const stays = eligible.length === 0 && model.worthWaiting(waiter.upstream)
+      if (!stays) {
+        queue.splice(queue.indexOf(waiter), 1)
+        if (eligible.length === 0) refused(waiter.number)
+        else begin(waiter.number)
       }
+      if (eligible.length > 0) served = true
+      else if (served && --left <= 0) return
     }
   }
 
@@ -248,7 +251,7 @@ const runProgram = (
     requests.delete(number)
     end(exit)
     if (readmitted) wake(Infinity)
-    wake(1)
+    wake(8)
   }
 
   const add = (id: string) => {
@@ -285,7 +288,7 @@ const runProgram = (
         model.close(use)
       }
       fiber.interruptUnsafe()
-      if (use !== undefined) wake(1)
+      if (use !== undefined) wake(8)
       return
     }
     if (what < 90) {

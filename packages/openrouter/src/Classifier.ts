@@ -152,7 +152,7 @@ export const rows: ReadonlyArray<Row> = [
 
   // 429 ------------------------------------------------------------------------------------------------------------
   // The free models of the account alone: its paid ones go on.
-  { class: "free-tier-spent", status: is(429), when: either((f) => f.limitSource.startsWith("openrouter_free_tier_"), says(/free-models-per-/)), scope: "account", reason: "throttled", retryable: "rotate", until: (f) => ahead(f, f.rateLimitReset) ?? within(minute)(f), confidence: "stated" },
+  { class: "free-tier-spent", status: is(429), when: either((f) => f.limitSource.startsWith("openrouter_free_tier_"), says(/free-models-per-/)), scope: "account", reason: "throttled", retryable: "rotate", until: (f) => ahead(f, f.rateLimitReset) ?? within(minute)(f), within: ":free", confidence: "stated" },
   { class: "account-throttled", status: is(429), when: (f) => f.rateLimitReset !== undefined, scope: "account", reason: "throttled", retryable: "rotate", until: (f) => ahead(f, f.rateLimitReset), confidence: "inferred" },
   { class: "upstream-throttled", status: is(429), when: provider, scope: "upstream", reason: "throttled", retryable: "backoff", confidence: "stated" },
   { class: "edge-throttled", status: is(429), when: edge, scope: "host", reason: "throttled", retryable: "backoff", until: within(5_000), confidence: "inferred" },

@@ -236,7 +236,7 @@ export class Engine {
       if (!entry.removed) strategy.picker.settled?.(view, outcome, { nowMillis, elapsedMillis })
     } finally {
       if (view.inFlight === 0) entry.rest()
-      this.waiting.wake(1)
+      this.waiting.wakeAfterUse()
     }
   }
 

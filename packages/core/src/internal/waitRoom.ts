@@ -45,12 +45,28 @@ export class WaitRoom {
     this.waiters.delete(waiter)
   }
 
-  /** Serves up to `most` waiters. The lease is opened here, in the step that freed it, so nobody can barge in between. */
-  wake(most = Infinity): void {
+  /**
+   * Serves all that can be served. The lease is opened here, in the step that freed it, so nobody can barge in between.
+   */
+  wake(): void {
+    this.serveWith(Infinity)
+  }
+
+  /**
+   * The same after a use has settled. Mostly that frees one permit, so when one waiter has been served and a few behind it
+   * cannot be, the rest of a long queue is not asked.
+   */
+  wakeAfterUse(): void {
+    this.serveWith(8)
+  }
+
+  private serveWith(patience: number): void {
     if (this.waiters.size === 0) return
-    let served = 0
+    let served = false
+    let refused = 0
     for (const waiter of this.waiters) {
-      if (this.serve(waiter) && ++served >= most) break
+      if (this.serve(waiter)) served = true
+      else if (served && ++refused >= patience) break
     }
     this.resume()
   }
