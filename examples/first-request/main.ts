@@ -10,10 +10,6 @@ const live = Layer.provide(OpenRouter.layer, needs)
 
 const messages = [{ role: "user", content: "What keeps a ship upright?" }] as const
 const answer = OpenRouter.OpenRouter.use(({ chat }) => chat({ model: "openai/gpt-4o-mini", messages }))
+const program = Effect.tap(answer, (response) => Console.log(ChatResponse.text(response)))
 
-NodeRuntime.runMain(
-  Effect.provide(
-    Effect.tap(answer, (it) => Console.log(ChatResponse.text(it))),
-    live
-  )
-)
+NodeRuntime.runMain(Effect.provide(program, live))

@@ -164,7 +164,6 @@ describe("a fault of a key or its account", () => {
     ["a 402 of the account", errors.accountCredits402(), "exhausted"],
     ["a 402 of the in-flight budget", errors.inFlightBudget402({ retryAfter: 60 }), "throttled"],
     ["a 429 of the account", errors.accountRate429({ limit: 1, resetAt: reset }), "throttled"],
-    ["a 429 of the free tier", errors.freeDaily429({ resetAt: reset }), "throttled"],
     ["a workspace's budget", errors.workspaceBudget403(), "exhausted"],
     ["a guardrail's budget", errors.guardrailBudget403(), "exhausted"],
     ["a management key", errors.managementInference403(), "rejected"],
@@ -188,6 +187,23 @@ describe("a fault of a key or its account", () => {
       })
     )
   }
+
+  it.live("a 429 of the free tier benches the account for free models alone", () =>
+    using({ retry: impatient() }, function* ({ client, simulator }) {
+      const free = { model: "meta-llama/llama-3.3-70b-instruct:free" }
+      yield* simulator.fault({
+        match: { key: "a", model: free.model },
+        action: errors.freeDaily429({ resetAt: reset })
+      })
+      assert.strictEqual((yield* ask(client, chat(free))).status, 200)
+      assert.deepStrictEqual(yield* met(simulator), [1, 1])
+      yield* ask(client, chat(free))
+      assert.deepStrictEqual(yield* met(simulator), [1, 2])
+      // Paid models go on with both keys.
+      yield* ask(client)
+      assert.deepStrictEqual(yield* met(simulator), [2, 2])
+    })
+  )
 
   it.live("a request too dear for a key goes to another, and smaller ones stay", () =>
     using({ retry: impatient() }, function* ({ client, pool, simulator }) {
