@@ -6,8 +6,12 @@ import type { Lease } from "../Lease.ts"
 import type { Outcome } from "../Outcome.ts"
 import type { Bench } from "./bench.ts"
 import type { Demand } from "./demand.ts"
-import type { Engine } from "./engine.ts"
 import type { Entry } from "./entry.ts"
+
+/** Who opened the lease, and settles it. */
+export interface Lessor {
+  readonly settle: (lease: OpenLease, outcome: Outcome, nowMillis: number) => void
+}
 
 /** The lease as the engine holds it. */
 export class OpenLease implements Lease {
@@ -18,11 +22,11 @@ export class OpenLease implements Lease {
   /** How many benches had been set when the lease opened: what it meets can lift only those. */
   readonly sequence: number
   settled = false
-  private readonly engine: Engine
+  private readonly lessor: Lessor
   private probes: Array<Bench> | undefined
 
-  constructor(engine: Engine, entry: Entry, demand: Demand, admission: Admission, sequence: number) {
-    this.engine = engine
+  constructor(lessor: Lessor, entry: Entry, demand: Demand, admission: Admission, sequence: number) {
+    this.lessor = lessor
     this.entry = entry
     this.key = entry.key
     this.demand = demand
@@ -53,7 +57,7 @@ export class OpenLease implements Lease {
   settleUnsafe(outcome: Outcome): boolean {
     if (this.settled) return false
     this.settled = true
-    this.engine.settle(this, outcome, this.demand.now())
+    this.lessor.settle(this, outcome, this.demand.now())
     return true
   }
 
