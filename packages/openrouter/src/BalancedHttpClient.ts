@@ -2,17 +2,22 @@
  * One transformation from the user's `HttpClient` to another that spreads its requests over the pool's keys. Everything
  * Evenkeel sends to OpenRouter goes through it.
  */
+import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
 import { HttpClient, HttpClientError, HttpClientRequest, type HttpClientResponse } from "effect/http"
 import { Balancer, Outcome, type Errors, type Lease } from "@evenkeel/core"
 import * as Classifier from "./Classifier.ts"
-import { record } from "./internal/facts.ts"
+import { costOf } from "./internal/cost.ts"
 import { requestFactsIn, type RequestFacts } from "./internal/requestFacts.ts"
-import { buffered, watched } from "./internal/responses.ts"
+import { buffered, streamed } from "./internal/responses.ts"
+import * as Streaming from "./internal/streaming.ts"
+import type { StreamedBody } from "./internal/streaming.ts"
 
 /** OpenRouter's own address; one version of the API, `v1`. */
 export const defaultBaseUrl = "https://openrouter.ai/api/v1"
@@ -25,6 +30,11 @@ export interface Options {
   readonly baseUrl?: string | undefined
   /** Rows that are read before the classifier's own. */
   readonly classifier?: ReadonlyArray<Classifier.Row> | undefined
+  /**
+   * The longest silence of a stream; comments break it too. Default 2 minutes: a little longer than OpenRouter's edge
+   * waits (100 to 125 seconds), so that the edge speaks first. There is no limit on how long a stream may last.
+   */
+  readonly idleTimeout?: Duration.Input | undefined
 }
 
 /**
@@ -39,22 +49,24 @@ export interface Failed {
 }
 
 /**
- * An answer: the response, and its body if it was JSON.
+ * An answer: its body if that was JSON, or the stream that has taken the lease over.
  */
 export interface Sent {
   readonly response: HttpClientResponse.HttpClientResponse
   /** The parsed body of an answer in JSON. */
   readonly body: unknown
-  /** The body is not read yet, and has taken the lease over. */
-  readonly streaming: boolean
+  readonly stream: StreamedBody | undefined
 }
 
 /**
  * Sends one request on one key after the other, as the balancer decides.
+ *
+ * With a scope, a stream is settled when that closes, if not before; without, it is watched (see `internal/responses.ts`).
  */
 export type Send = (
   request: HttpClientRequest.HttpClientRequest,
-  facts: RequestFacts
+  facts: RequestFacts,
+  scope?: Scope.Scope
 ) => Effect.Effect<Sent, Failed | HttpClientError.HttpClientError | Errors.NoEligibleKey>
 
 /**
@@ -65,21 +77,29 @@ export const makeSend = (
   balancer: Balancer.Balancer["Service"],
   options: Options = {}
 ): Send => {
-  const send = (lease: Lease.Lease, request: HttpClientRequest.HttpClientRequest) =>
-    Effect.flatMap(
-      // Traces of the caller are none of OpenRouter's business.
-      Effect.provideService(
-        client.execute(authorize(request, lease)),
-        HttpClient.TracerPropagationEnabled,
-        false
-      ),
-      (response) => receive(response, lease, options.classifier)
+  const streamOptions = { table: options.classifier, idleTimeout: options.idleTimeout ?? "2 minutes" }
+  return (request, facts, scope) =>
+    balancer.use(
+      (lease) =>
+        // What has come must not be lost between its coming and its owner's taking it, so only the waiting is let out.
+        Effect.uninterruptibleMask((restore) =>
+          Effect.flatMap(
+            restore(
+              // Traces of the caller are none of OpenRouter's business.
+              Effect.provideService(
+                client.execute(authorize(request, lease)),
+                HttpClient.TracerPropagationEnabled,
+                false
+              )
+            ),
+            (response) =>
+              isStream(response)
+                ? receiveStream(restore, response, lease, streamOptions, scope)
+                : restore(receiveWhole(response, lease, options.classifier))
+          )
+        ),
+      { ...facts, outcome: outcomeOf }
     )
-  return (request, facts) =>
-    balancer.use((lease) => send(lease, request), {
-      ...facts,
-      outcome: outcomeOf
-    })
 }
 
 /**
@@ -149,51 +169,73 @@ const authorize = (request: HttpClientRequest.HttpClientRequest, lease: Lease.Le
     `Bearer ${Redacted.value(lease.key.secret)}`
   )
 
-/** Reads what has to be read to know how the request went: failures and JSON whole, streams not at all. */
-const receive = (
+/** Failures and JSON are read whole, whatever else is passed on as it comes. */
+const isStream = (response: HttpClientResponse.HttpClientResponse): boolean =>
+  response.status < 400 && !(response.headers["content-type"] ?? "").includes("json")
+
+const receiveWhole = (
   response: HttpClientResponse.HttpClientResponse,
   lease: Lease.Lease,
   table: ReadonlyArray<Classifier.Row> | undefined
-): Effect.Effect<Sent, Failed | HttpClientError.HttpClientError> => {
-  const contentType = response.headers["content-type"] ?? ""
-  if (response.status < 400 && !contentType.includes("json")) {
-    return Effect.withFiber((fiber) =>
-      Effect.succeed({
-        response: watched(response, fiber, (exit) => settle(lease, exit)),
-        body: undefined,
-        streaming: true
-      })
-    )
-  }
-  return Effect.flatMap(response.text, (text) =>
+): Effect.Effect<Sent, Failed | HttpClientError.HttpClientError> =>
+  Effect.flatMap(response.text, (text) =>
     Effect.flatMap(Clock.currentTimeMillis, (now): Effect.Effect<Sent, Failed> => {
       const body = parse(text)
       const whole = buffered(response, text, body)
       const { status, headers } = response
       const classification = Classifier.classify({ status, headers, body }, now, table)
       return classification === undefined
-        ? Effect.succeed({ response: whole, body, streaming: false })
+        ? Effect.succeed({ response: whole, body, stream: undefined })
         : Effect.fail({ _tag: "Failed", keyId: lease.key.id, response: whole, body, classification })
     })
   )
-}
 
-/** How the body of a stream ended. */
-const settle = (lease: Lease.Lease, exit: Exit.Exit<unknown, unknown> | undefined): void => {
-  const outcome =
-    exit?._tag === "Success"
-      ? Outcome.success()
-      : exit !== undefined && exit.cause.reasons.some((reason) => reason._tag === "Fail")
-        ? Classifier.transport
-        : Outcome.ignored()
-  lease.settleUnsafe(outcome)
-}
+const receiveStream = (
+  restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>,
+  response: HttpClientResponse.HttpClientResponse,
+  lease: Lease.Lease,
+  options: Streaming.StreamOptions,
+  scope: Scope.Scope | undefined
+): Effect.Effect<Sent, Failed | HttpClientError.HttpClientError> =>
+  Effect.flatMap(Streaming.make(response, lease, options), (stream) =>
+    Effect.matchCauseEffect(restore(stream.commit), {
+      onFailure: (cause) => {
+        const early = cause.reasons.find((reason) => reason._tag === "Fail")?.error
+        const failed: Effect.Effect<never, Failed | HttpClientError.HttpClientError> =
+          early?._tag === "EarlyEnd"
+            ? Effect.fail(failedEarly(response, lease, early))
+            : Effect.failCause(cause as Cause.Cause<HttpClientError.HttpClientError>)
+        return Effect.andThen(stream.close, failed)
+      },
+      onSuccess: () => {
+        if (scope === undefined) {
+          return Effect.withFiber((fiber) =>
+            Effect.succeed({ response: streamed(response, stream, fiber), body: undefined, stream })
+          )
+        }
+        return Effect.as(Scope.addFinalizer(scope, stream.finish), { response, body: undefined, stream })
+      }
+    })
+  )
+
+/** The caller sees what came: an event that tells of the failure. */
+const failedEarly = (
+  response: HttpClientResponse.HttpClientResponse,
+  lease: Lease.Lease,
+  { classification, text }: Streaming.EarlyEnd
+): Failed => ({
+  _tag: "Failed",
+  keyId: lease.key.id,
+  response: buffered(response, text, undefined),
+  body: undefined,
+  classification
+})
 
 const outcomeOf = (
   exit: Exit.Exit<Sent, Failed | HttpClientError.HttpClientError>
 ): Outcome.Outcome | undefined => {
   if (exit._tag === "Success") {
-    return exit.value.streaming ? undefined : Outcome.success(costOf(exit.value.body))
+    return exit.value.stream === undefined ? Outcome.success(costOf(exit.value.body)) : undefined
   }
   for (const reason of exit.cause.reasons) {
     if (reason._tag !== "Fail") continue
@@ -205,12 +247,6 @@ const outcomeOf = (
       : Classifier.transport
   }
   return Outcome.ignored()
-}
-
-/** USD, as the answer tells it. */
-export const costOf = (body: unknown): number | undefined => {
-  const cost = record(record(body)?.["usage"])?.["cost"]
-  return typeof cost === "number" && cost >= 0 ? cost : undefined
 }
 
 const parse = (text: string): unknown => {

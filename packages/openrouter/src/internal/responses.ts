@@ -1,10 +1,13 @@
 /**
- * Responses whose body has been read already, and responses whose end is watched.
+ * Responses whose body has been read already, and responses whose body is a stream under a lease.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
-import { HttpClientError, type HttpClientResponse } from "effect/http"
+import { HttpClientError, UrlParams, type HttpClientResponse } from "effect/http"
+import type { StreamedBody } from "./streaming.ts"
 
 type Response = HttpClientResponse.HttpClientResponse
 
@@ -32,71 +35,66 @@ export const buffered = (response: Response, text: string, body: unknown): Respo
   }) as Response
 }
 
-const bodies = ["arrayBuffer", "text", "json", "formData", "urlParamsBody"] as const
+/** How long a body may lie unread before it is taken for abandoned. */
+const patience = "1 minute"
 
 /**
- * Calls `end` once: with the exit of whoever read the body, or with `undefined` when nobody ever will.
+ * The response with its body streamed under the lease. It is read once, in whatever way.
  *
- * A response that is never read has no end of its own. Its reader is gone when the fiber that asked for it fails or is
- * interrupted before it began to read, or, at the latest, when the response is collected as garbage.
+ * Whoever asked for it may be gone before reading: a body that is not begun when its fiber fails or is interrupted, or
+ * within a minute, or before the response is collected as garbage, is given up, and with it the connection and the bill.
  */
-export const watched = (
-  response: Response,
-  fiber: { readonly addObserver: (cb: (exit: Exit.Exit<unknown, unknown>) => void) => () => void },
-  end: (exit: Exit.Exit<unknown, unknown> | undefined) => void
-): Response => {
-  let state: "unread" | "reading" | "ended" = "unread"
-  const finish = (exit: Exit.Exit<unknown, unknown> | undefined) => {
-    if (state === "ended") return
-    state = "ended"
-    forget()
-    end(exit)
+export const streamed = (response: Response, body: StreamedBody, fiber: Fiber.Fiber<unknown, unknown>): Response => {
+  let begun = false
+  const clock = fiber.getRef(Clock.Clock)
+  const giveUp = () => {
+    if (!begun) Effect.runFork(end)
   }
-  const abandon = () => {
-    if (state !== "unread") return
-    finish(undefined)
-    // Nobody will read it: to begin and to stop at once closes the connection, and with it the bill.
-    Effect.runFork(Stream.runDrain(response.stream)).interruptUnsafe()
-  }
-  const forget = fiber.addObserver((exit) => {
-    if (exit._tag === "Failure") abandon()
+  const forget = fiber.addObserver((exit: Exit.Exit<unknown, unknown>) => {
+    if (exit._tag === "Failure") giveUp()
   })
-  const onExit = (exit: Exit.Exit<unknown, unknown> | undefined) => Effect.sync(() => finish(exit))
+  const timer = Effect.runFork(
+    Effect.provideService(Effect.andThen(Effect.sleep(patience), Effect.sync(giveUp)), Clock.Clock, clock)
+  )
   const begin = Effect.sync(() => {
-    if (state === "unread") state = "reading"
+    begun = true
+    forget()
+    timer.interruptUnsafe()
   })
+  const end = Effect.andThen(begin, body.finish)
+  const bytes = body.pieces.pipe(
+    Stream.map((piece) => piece.bytes),
+    Stream.onStart(begin),
+    Stream.ensuring(end)
+  )
+  const text = Stream.mkString(Stream.decodeText(bytes))
+  const fail = (description: string) => (cause: unknown) =>
+    new HttpClientError.HttpClientError({
+      reason: new HttpClientError.DecodeError({ request: response.request, response, cause, description })
+    })
   const wrapped = Object.create(response, {
-    ...Object.fromEntries(
-      bodies.map((name) => [
-        name,
-        {
-          get: () =>
-            Effect.uninterruptibleMask((restore) =>
-              Effect.andThen(
-                begin,
-                Effect.onExit(
-                  restore(response[name] as Effect.Effect<unknown, HttpClientError.HttpClientError>),
-                  onExit
-                )
-              )
-            )
-        }
-      ])
-    ),
-    stream: {
-      get: () => {
-        // The exit is that of the consumer as well, and its failure says nothing about the host.
-        let broken: Exit.Exit<never, unknown> | undefined
-        return response.stream.pipe(
-          Stream.onStart(begin),
-          Stream.tapCause((cause) => Effect.sync(() => void (broken = Exit.failCause(cause)))),
-          Stream.onExit((exit) => onExit(broken ?? (exit._tag === "Success" ? exit : undefined)))
-        )
-      }
+    stream: { value: bytes },
+    text: { value: text },
+    json: {
+      value: Effect.flatMap(text, (all) => Effect.try({ try: () => JSON.parse(all) as unknown, catch: fail("not JSON") }))
+    },
+    urlParamsBody: { value: Effect.map(text, (all) => UrlParams.fromInput(new URLSearchParams(all))) },
+    arrayBuffer: {
+      value: Effect.map(Stream.runCollect(bytes), (chunks) => concat(chunks).buffer)
     }
   }) as Response
-  abandoned.register(wrapped, abandon)
+  abandoned.register(wrapped, giveUp)
   return wrapped
 }
 
-const abandoned = new FinalizationRegistry<() => void>((finish) => finish())
+const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const all = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0))
+  let at = 0
+  for (const chunk of chunks) {
+    all.set(chunk, at)
+    at += chunk.length
+  }
+  return all
+}
+
+const abandoned = new FinalizationRegistry<() => void>((giveUp) => giveUp())

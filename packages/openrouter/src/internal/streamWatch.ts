@@ -1,0 +1,106 @@
+/**
+ * What the events of a stream tell about it: whether it has said anything yet, what it cost, whether it came to its end.
+ */
+import * as Classifier from "../Classifier.ts"
+import { costOf } from "./cost.ts"
+import { record } from "./facts.ts"
+
+/** An event, and its data as JSON where that was looked at. */
+export interface Seen {
+  /** Parsed data; `undefined` if it was not parsed, or is not JSON. */
+  readonly body: unknown
+  readonly data: string
+}
+
+/** Events of `/responses` and `/messages` that say nothing yet. */
+const announcements = new Set([
+  "response.created",
+  "response.queued",
+  "response.in_progress",
+  "message_start",
+  "content_block_start",
+  "ping"
+])
+/** Events of these that come last. */
+const endings = new Set(["response.completed", "response.incomplete", "message_stop"])
+
+export class StreamWatch {
+  /** Something that the reader would miss has passed: from here on no other key may be tried. */
+  committed = false
+  /** The stream has said that it is complete. */
+  finished = false
+  /** USD; `undefined` until the stream tells. */
+  cost: number | undefined
+  usage: unknown
+  failure: Classifier.Classification | undefined
+  private readonly table: ReadonlyArray<Classifier.Row> | undefined
+
+  constructor(table: ReadonlyArray<Classifier.Row> | undefined) {
+    this.table = table
+  }
+
+  see(data: string, now: number): Seen {
+    if (data === "[DONE]") {
+      this.finished = true
+      this.committed = true
+      return { data, body: undefined }
+    }
+    // Behind the first content most events are nothing but text: those that cannot matter here are not parsed here.
+    if (this.committed && !data.includes('"error"') && !data.includes('"usage"') && !ends(data)) {
+      return { data, body: undefined }
+    }
+    const body = parse(data)
+    const fields = record(body)
+    if (fields === undefined) {
+      // Not what any of OpenRouter's streams send; it is the reader's to judge.
+      this.committed = true
+      return { data, body }
+    }
+    const failure = Classifier.classify({ status: 200, headers: {}, body: errorBody(fields) }, now, this.table)
+    if (failure !== undefined) this.failure = failure
+    const usage = record(fields["usage"]) ?? record(record(fields["response"])?.["usage"])
+    if (usage !== undefined) {
+      this.usage = usage
+      this.cost = costOf({ usage }) ?? this.cost
+    }
+    if (isEnd(fields)) this.finished = true
+    if (failure === undefined && !isPreamble(fields)) this.committed = true
+    return { data, body }
+  }
+}
+
+const ends = (data: string) => data.includes('"finish_reason":"') || data.includes('"type":"')
+
+/** The error of an event, wherever its skin keeps it. */
+const errorBody = (fields: Readonly<Record<string, unknown>>): unknown => {
+  const failed = record(fields["response"])
+  return failed !== undefined && record(failed["error"]) !== undefined ? failed : fields
+}
+
+const isEnd = (fields: Readonly<Record<string, unknown>>): boolean =>
+  endings.has(String(fields["type"])) ||
+  (Array.isArray(fields["choices"]) && fields["choices"].some((choice) => typeof record(choice)?.["finish_reason"] === "string"))
+
+/** A role, an empty delta, an announcement: nothing that the reader would see twice if another key began anew. */
+const isPreamble = (fields: Readonly<Record<string, unknown>>): boolean => {
+  if (typeof fields["type"] === "string") return announcements.has(fields["type"])
+  const { choices } = fields
+  if (!Array.isArray(choices)) return false
+  if (record(fields["usage"]) !== undefined) return false
+  return choices.every((choice) => {
+    const { delta, finish_reason, text } = record(choice) ?? {}
+    if (typeof finish_reason === "string" || (typeof text === "string" && text !== "")) return false
+    return Object.entries(record(delta) ?? {}).every(([name, value]) => name === "role" || isEmpty(value))
+  })
+}
+
+const isEmpty = (value: unknown): boolean =>
+  value === null || value === undefined || value === "" || (Array.isArray(value) && value.length === 0)
+
+const parse = (data: string): unknown => {
+  try {
+    return JSON.parse(data)
+  } catch {
+    return undefined
+  }
+}

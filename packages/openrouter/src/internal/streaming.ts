@@ -1,0 +1,193 @@
+/**
+ * The body of a streamed answer, from the first byte to the settlement of its lease.
+ *
+ * Nothing of it reaches the caller before the first content event: until then a failure is the attempt's, and another
+ * key may be tried. From there on the bytes pass unchanged, and the events in them are only watched.
+ */
+import * as Clock from "effect/Clock"
+import type * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Pull from "effect/Pull"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { HttpClientError, type HttpClientResponse } from "effect/http"
+import { Outcome, type Lease } from "@evenkeel/core"
+import * as Classifier from "../Classifier.ts"
+import { EventScanner } from "./sse.ts"
+import { StreamWatch, type Seen } from "./streamWatch.ts"
+
+/** A piece of the body, and the events that it completes. */
+export interface Piece {
+  readonly bytes: Uint8Array
+  readonly events: ReadonlyArray<Seen>
+}
+
+export interface StreamOptions {
+  readonly table: ReadonlyArray<Classifier.Row> | undefined
+  /** The longest silence; comments break it too. */
+  readonly idleTimeout: Duration.Input
+}
+
+type Chunks = Pull.Pull<Arr.NonEmptyReadonlyArray<Uint8Array>, HttpClientError.HttpClientError>
+
+/** The stream ended, or said that it failed, before it said anything. */
+export interface EarlyEnd {
+  readonly _tag: "EarlyEnd"
+  readonly classification: Classifier.Classification
+  readonly text: string
+}
+
+export class StreamedBody {
+  readonly watch: StreamWatch
+  private readonly lease: Lease.Lease
+  private readonly scope: Scope.Closeable
+  private readonly next: Chunks
+  private readonly scanner: EventScanner | undefined
+  /** Pieces that came before the first content, and with it. */
+  private held: Array<Piece> = []
+  private ended = false
+  private broken = false
+  private done = false
+
+  constructor(
+    response: HttpClientResponse.HttpClientResponse,
+    lease: Lease.Lease,
+    scope: Scope.Closeable,
+    next: Chunks,
+    options: StreamOptions
+  ) {
+    this.lease = lease
+    this.scope = scope
+    this.watch = new StreamWatch(options.table)
+    this.scanner = (response.headers["content-type"] ?? "").includes("event-stream") ? new EventScanner() : undefined
+    const silent = Effect.suspend(() => Effect.fail(silence(response)))
+    this.next = Effect.timeoutOrElse(next, { duration: options.idleTimeout, orElse: () => silent })
+  }
+
+  /** Reads up to the first content. Bodies that are no events are content from the first byte. */
+  readonly commit: Effect.Effect<void, EarlyEnd | HttpClientError.HttpClientError> = Effect.suspend(() => {
+    if (this.scanner === undefined || this.watch.committed) return Effect.void
+    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const { failure } = this.watch
+      if (failure !== undefined) return Effect.fail(this.early(failure))
+      if (this.ended) return Effect.fail(this.early(Classifier.classify(empty, now)!))
+      return Effect.flatMap(this.pull, (pieces) => {
+        this.held.push(...pieces)
+        return this.commit
+      })
+    })
+  })
+
+  /** The pieces from the first on; to be read once. */
+  readonly pieces: Stream.Stream<Piece, HttpClientError.HttpClientError> = Stream.fromPull(
+    Effect.sync(() =>
+      Effect.suspend((): Pull.Pull<Arr.NonEmptyReadonlyArray<Piece>, HttpClientError.HttpClientError> => {
+        const [first, ...rest] = this.held
+        if (first === undefined) {
+          return Effect.flatMap(this.pull, ([head, ...tail]) =>
+            head === undefined ? Cause.done() : Effect.succeed([head, ...tail] as const)
+          )
+        }
+        this.held = []
+        return Effect.succeed([first, ...rest] as const)
+      })
+    )
+  )
+
+  /** The next pieces; none at the end. */
+  private readonly pull: Effect.Effect<ReadonlyArray<Piece>, HttpClientError.HttpClientError> = Effect.suspend(() =>
+    this.ended
+      ? Effect.succeed([])
+      : Effect.flatMap(Effect.exit(this.next), (exit): Effect.Effect<ReadonlyArray<Piece>, HttpClientError.HttpClientError> =>
+          Effect.flatMap(Clock.currentTimeMillis, (now) => {
+            if (exit._tag === "Success") {
+              return Effect.succeed(exit.value.map((bytes) => ({ bytes, events: this.see(this.scanner?.push(bytes), now) })))
+            }
+            if (!Pull.isDoneCause(exit.cause)) {
+              this.broken = exit.cause.reasons.some((reason) => reason._tag === "Fail")
+              return Effect.failCause(exit.cause as Cause.Cause<HttpClientError.HttpClientError>)
+            }
+            this.ended = true
+            const last = this.see(this.scanner?.end(), now)
+            return Effect.succeed(last.length === 0 ? [] : [{ bytes: new Uint8Array(0), events: last }])
+          })
+        )
+  )
+
+  private see(events: ReadonlyArray<{ readonly data: string }> | undefined, now: number): ReadonlyArray<Seen> {
+    return events === undefined || events.length === 0 ? noEvents : events.map(({ data }) => this.watch.see(data, now))
+  }
+
+  private early(classification: Classifier.Classification): EarlyEnd {
+    const decoder = new TextDecoder()
+    const text = this.held.map(({ bytes }) => decoder.decode(bytes, { stream: true })).join("")
+    return { _tag: "EarlyEnd", classification, text }
+  }
+
+  /**
+   * Closes the connection and settles the lease with what the stream came to; the first call does, later ones do not.
+   */
+  readonly finish: Effect.Effect<void> = Effect.suspend(() => {
+    if (this.done) return Effect.void
+    this.done = true
+    this.lease.settleUnsafe(this.outcome())
+    return this.close
+  })
+
+  /** Closes the connection. */
+  readonly close: Effect.Effect<void> = Effect.suspend(() => Scope.close(this.scope, Exit.void))
+
+  private outcome(): Outcome.Outcome {
+    const { cost, failure, finished } = this.watch
+    if (failure !== undefined) {
+      const outcome = Classifier.toOutcome(failure)
+      // It broke off after it began: what was said until then may have been billed.
+      return { ...outcome, cost }
+    }
+    if (this.broken) return Classifier.transport
+    if (this.scanner === undefined) return this.ended ? Outcome.success() : Outcome.ignored()
+    if (finished) return Outcome.success(cost)
+    // The reader went away: what is billed for it the next reading of the key tells.
+    if (!this.ended) return Outcome.ignored(cost)
+    return truncated
+  }
+}
+
+/** Makes the body of a response, in a scope of its own that `finish` closes. */
+export const make = (
+  response: HttpClientResponse.HttpClientResponse,
+  lease: Lease.Lease,
+  options: StreamOptions
+): Effect.Effect<StreamedBody> =>
+  Effect.suspend(() => {
+    const scope = Scope.makeUnsafe()
+    return Effect.map(
+      Scope.provide(Stream.toPull(response.stream), scope),
+      (next) => new StreamedBody(response, lease, scope, next, options)
+    )
+  })
+
+/** The end came without the word that it is one. */
+const truncated: Outcome.Outcome = Outcome.faulted({
+  scope: "upstream",
+  reason: "unavailable",
+  retryable: "never",
+  cost: undefined
+})
+
+/** A stream that ends before it has said anything: some provider's failure. */
+const empty: Classifier.Answer = {
+  status: 200,
+  headers: {},
+  body: { error: { code: 502, message: "The stream ended before it said anything", metadata: { provider_name: "unknown" } } }
+}
+
+const silence = (response: HttpClientResponse.HttpClientResponse) =>
+  new HttpClientError.HttpClientError({
+    reason: new HttpClientError.TransportError({ request: response.request, description: "The stream fell silent" })
+  })
+
+const noEvents: ReadonlyArray<Seen> = []
