@@ -56,6 +56,8 @@ export interface Sent {
   /** The parsed body of an answer in JSON. */
   readonly body: unknown
   readonly stream: StreamedBody | undefined
+  /** The key that answered. */
+  readonly keyId: string
 }
 
 /**
@@ -185,7 +187,7 @@ const receiveWhole = (
       const { status, headers } = response
       const classification = Classifier.classify({ status, headers, body }, now, table)
       return classification === undefined
-        ? Effect.succeed({ response: whole, body, stream: undefined })
+        ? Effect.succeed({ response: whole, body, stream: undefined, keyId: lease.key.id })
         : Effect.fail({ _tag: "Failed", keyId: lease.key.id, response: whole, body, classification })
     })
   )
@@ -210,10 +212,20 @@ const receiveStream = (
       onSuccess: () => {
         if (scope === undefined) {
           return Effect.withFiber((fiber) =>
-            Effect.succeed({ response: streamed(response, stream, fiber), body: undefined, stream })
+            Effect.succeed({
+              response: streamed(response, stream, fiber),
+              body: undefined,
+              stream,
+              keyId: lease.key.id
+            })
           )
         }
-        return Effect.as(Scope.addFinalizer(scope, stream.finish), { response, body: undefined, stream })
+        return Effect.as(Scope.addFinalizer(scope, stream.finish), {
+          response,
+          body: undefined,
+          stream,
+          keyId: lease.key.id
+        })
       }
     })
   )

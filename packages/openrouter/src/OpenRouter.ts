@@ -7,13 +7,16 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
-import { HttpClient, HttpClientRequest } from "effect/http"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { HttpClient, HttpClientRequest, type HttpClientError } from "effect/http"
 import { Balancer, Credits, KeyPool, type Errors, type Selector } from "@evenkeel/core"
 import * as BalancedHttpClient from "./BalancedHttpClient.ts"
+import type * as ChatChunk from "./ChatChunk.ts"
 import type * as ChatRequest from "./ChatRequest.ts"
 import * as ChatResponse from "./ChatResponse.ts"
 import type * as Classifier from "./Classifier.ts"
+import { chunkOf, chunksOf } from "./internal/chatStream.ts"
 import { readKey } from "./internal/readKey.ts"
 import { nothing, requestFactsOf, type RequestFacts } from "./internal/requestFacts.ts"
 import type * as KeyInfo from "./KeyInfo.ts"
@@ -78,6 +81,18 @@ export class OpenRouter extends Context.Service<
     readonly chat: (
       request: ChatRequest.ChatRequest
     ) => Effect.Effect<ChatResponse.ChatResponse, OpenRouterError | Errors.NoEligibleKey>
+    /**
+     * A chat completion as it is written. It starts when the stream is run, and each run is a request.
+     *
+     * **Details**
+     *
+     * Until the first content another key may be tried; from there on a failure is `OpenRouterError` with the reason
+     * `Broken`, which carries the text, the usage and the cost so far. Ending the stream early closes the connection at
+     * once; with many providers that stops the bill.
+     */
+    readonly chatStream: (
+      request: ChatRequest.ChatRequest
+    ) => Stream.Stream<ChatChunk.ChatChunk, OpenRouterError | Errors.NoEligibleKey>
     /** What OpenRouter says of one key (`GET /key`), read now. */
     readonly key: (id: string) => Effect.Effect<KeyInfo.KeyInfo, OpenRouterError | Errors.UnknownKey>
     /** Caps, credit left, resets and health of every key of the pool, read now. */
@@ -85,9 +100,7 @@ export class OpenRouter extends Context.Service<
     /** The models that OpenRouter offers, with their prices. */
     readonly models: Effect.Effect<ReadonlyArray<Model.Model>, OpenRouterError | Errors.NoEligibleKey>
     /** The balanced client, for endpoints without a method here; paths such as `/embeddings` are enough. */
-    readonly client: HttpClient.HttpClient.With<
-      import("effect/http").HttpClientError.HttpClientError | Errors.NoEligibleKey
-    >
+    readonly client: HttpClient.HttpClient.With<HttpClientError.HttpClientError | Errors.NoEligibleKey>
   }
 >()("@evenkeel/openrouter/OpenRouter") {}
 
@@ -118,33 +131,36 @@ export const make = Effect.fnUntraced(function* (
     decode: (body: unknown) => Effect.Effect<A, Schema.SchemaError>
   ): Effect.Effect<A, OpenRouterError | Errors.NoEligibleKey> =>
     Effect.matchEffect(send(request, facts), {
-      onFailure: (error) =>
-        Effect.fail(
-          error._tag === "NoEligibleKey" ? error : new OpenRouterError({ reason: reasonOf(error) })
-        ),
-      onSuccess: ({ body }) =>
-        Effect.mapError(
-          decode(body),
-          (error) => new OpenRouterError({ reason: new Undecodable({ description: error.message, body }) })
-        )
+      onFailure: (error) => Effect.fail(failureOf(error)),
+      onSuccess: ({ body }) => decoded(body, decode)
     })
 
   const chatUrl = `${baseUrl}/chat/completions`
+  const prepare = (request: ChatRequest.ChatRequest, stream: boolean) => {
+    const invalid = check(request, stream)
+    if (invalid !== undefined) return Effect.fail(new OpenRouterError({ reason: invalid }))
+    const bytes = encode(stream ? { ...request, stream } : request)
+    if (bytes === undefined) {
+      return Effect.fail(
+        new OpenRouterError({ reason: new InvalidRequest({ field: "request", expected: "JSON" }) })
+      )
+    }
+    const http = HttpClientRequest.bodyUint8Array(HttpClientRequest.post(chatUrl), bytes, "application/json")
+    return Effect.succeed([http, requestFactsOf(request, bytes.length)] as const)
+  }
   return OpenRouter.of({
-    chat: (request) => {
-      const invalid = check(request)
-      if (invalid !== undefined) return Effect.fail(new OpenRouterError({ reason: invalid }))
-      const bytes = encode(request)
-      return bytes === undefined
-        ? Effect.fail(
-            new OpenRouterError({ reason: new InvalidRequest({ field: "request", expected: "JSON" }) })
-          )
-        : call(
-            HttpClientRequest.bodyUint8Array(HttpClientRequest.post(chatUrl), bytes, "application/json"),
-            requestFactsOf(request, bytes.length),
-            decodeChat
-          )
-    },
+    chat: (request) =>
+      Effect.flatMap(prepare(request, false), ([http, facts]) => call(http, facts, decodeChat)),
+    chatStream: (request) =>
+      Stream.unwrap(
+        Effect.gen(function* () {
+          const [http, facts] = yield* prepare(request, true)
+          const scope = yield* Scope.Scope
+          const { body, keyId, stream } = yield* Effect.mapError(send(http, facts, scope), failureOf)
+          if (stream !== undefined) return chunksOf(stream, keyId)
+          return Stream.fromEffect(Effect.map(decoded(body, decodeChat), chunkOf))
+        })
+      ),
     key: (id) =>
       Effect.flatMap(pool.key(id), (key) =>
         Effect.mapError(readKey(http, baseUrl, key), (unread) => {
@@ -267,12 +283,13 @@ const headersOf = (attribution: Attribution | undefined): Record<string, string>
 })
 
 /** What cannot be right is refused before a key is taken for it. */
-const check = (request: ChatRequest.ChatRequest): InvalidRequest | undefined => {
+const check = (request: ChatRequest.ChatRequest, stream: boolean): InvalidRequest | undefined => {
   if (!Array.isArray(request?.messages) || request.messages.length === 0) {
     return new InvalidRequest({ field: "messages", expected: "a list of at least one message" })
   }
-  if (request.stream === true) {
-    return new InvalidRequest({ field: "stream", expected: "false: `chat` answers whole" })
+  if (request.stream !== undefined && request.stream !== stream) {
+    const expected = stream ? "true: `chatStream` answers as a stream" : "false: `chat` answers whole"
+    return new InvalidRequest({ field: "stream", expected })
   }
   return undefined
 }
@@ -288,8 +305,22 @@ const encode = (body: unknown): Uint8Array | undefined => {
   }
 }
 
+const failureOf = (
+  error: BalancedHttpClient.Failed | HttpClientError.HttpClientError | Errors.NoEligibleKey
+): OpenRouterError | Errors.NoEligibleKey =>
+  error._tag === "NoEligibleKey" ? error : new OpenRouterError({ reason: reasonOf(error) })
+
+const decoded = <A>(
+  body: unknown,
+  decode: (body: unknown) => Effect.Effect<A, Schema.SchemaError>
+): Effect.Effect<A, OpenRouterError> =>
+  Effect.mapError(
+    decode(body),
+    (error) => new OpenRouterError({ reason: new Undecodable({ description: error.message, body }) })
+  )
+
 const reasonOf = (
-  error: BalancedHttpClient.Failed | import("effect/http").HttpClientError.HttpClientError
+  error: BalancedHttpClient.Failed | HttpClientError.HttpClientError
 ): Answered | Transport => {
   if (error._tag === "HttpClientError") {
     return new Transport({ keyId: undefined, description: error.message, cause: error })

@@ -3,6 +3,7 @@
  */
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
+import type { Usage } from "./ChatResponse.ts"
 import type { Classification } from "./Classifier.ts"
 
 /**
@@ -51,6 +52,27 @@ export class Undecodable extends Data.TaggedError("Undecodable")<{
 }
 
 /**
+ * A stream broke after it had begun to answer: no other key was tried, because the reader would have read twice.
+ */
+export class Broken extends Data.TaggedError("Broken")<{
+  /** A row of the classifier's table, or `truncated` (it ended without an ending), or `transport`. */
+  readonly class: Classification["class"]
+  readonly description: string
+  /** The text of the first choice so far. */
+  readonly text: string
+  /** As far as the stream told it before it broke. */
+  readonly usage: Usage | undefined
+  /** USD, as far as the stream told it. What it really cost, the next reading of the key tells. */
+  readonly cost: number | undefined
+  readonly keyId: string
+  readonly cause: unknown
+}> {
+  override get message(): string {
+    return `The stream broke after ${this.text.length} characters: ${this.class}${this.description === "" ? "" : `, ${this.description}`}`
+  }
+}
+
+/**
  * The request cannot be right, and was not sent.
  */
 export class InvalidRequest extends Data.TaggedError("InvalidRequest")<{
@@ -82,7 +104,7 @@ export class InvalidRequest extends Data.TaggedError("InvalidRequest")<{
  * ```
  */
 export class OpenRouterError extends Data.TaggedError("OpenRouterError")<{
-  readonly reason: Answered | Transport | Undecodable | InvalidRequest
+  readonly reason: Answered | Broken | Transport | Undecodable | InvalidRequest
 }> {
   override get message(): string {
     return this.reason.message

@@ -3,6 +3,7 @@
  */
 export * as BalancedHttpClient from "./BalancedHttpClient.ts"
 export * as Batch from "./Batch.ts"
+export * as ChatChunk from "./ChatChunk.ts"
 export * as ChatRequest from "./ChatRequest.ts"
 export * as ChatResponse from "./ChatResponse.ts"
 export * as Classifier from "./Classifier.ts"

@@ -44,7 +44,11 @@ const patience = "1 minute"
  * Whoever asked for it may be gone before reading: a body that is not begun when its fiber fails or is interrupted, or
  * within a minute, or before the response is collected as garbage, is given up, and with it the connection and the bill.
  */
-export const streamed = (response: Response, body: StreamedBody, fiber: Fiber.Fiber<unknown, unknown>): Response => {
+export const streamed = (
+  response: Response,
+  body: StreamedBody,
+  fiber: Fiber.Fiber<unknown, unknown>
+): Response => {
   let begun = false
   const clock = fiber.getRef(Clock.Clock)
   const giveUp = () => {
@@ -76,7 +80,9 @@ export const streamed = (response: Response, body: StreamedBody, fiber: Fiber.Fi
     stream: { value: bytes },
     text: { value: text },
     json: {
-      value: Effect.flatMap(text, (all) => Effect.try({ try: () => JSON.parse(all) as unknown, catch: fail("not JSON") }))
+      value: Effect.flatMap(text, (all) =>
+        Effect.try({ try: () => JSON.parse(all) as unknown, catch: fail("not JSON") })
+      )
     },
     urlParamsBody: { value: Effect.map(text, (all) => UrlParams.fromInput(new URLSearchParams(all))) },
     arrayBuffer: {

@@ -10,6 +10,8 @@ export interface Seen {
   /** Parsed data; `undefined` if it was not parsed, or is not JSON. */
   readonly body: unknown
   readonly data: string
+  /** Set for an event that tells of a failure. */
+  readonly failure: Classifier.Classification | undefined
 }
 
 /** Events of `/responses` and `/messages` that say nothing yet. */
@@ -43,20 +45,24 @@ export class StreamWatch {
     if (data === "[DONE]") {
       this.finished = true
       this.committed = true
-      return { data, body: undefined }
+      return { data, body: undefined, failure: undefined }
     }
     // Behind the first content most events are nothing but text: those that cannot matter here are not parsed here.
     if (this.committed && !data.includes('"error"') && !data.includes('"usage"') && !ends(data)) {
-      return { data, body: undefined }
+      return { data, body: undefined, failure: undefined }
     }
     const body = parse(data)
     const fields = record(body)
     if (fields === undefined) {
       // Not what any of OpenRouter's streams send; it is the reader's to judge.
       this.committed = true
-      return { data, body }
+      return { data, body, failure: undefined }
     }
-    const failure = Classifier.classify({ status: 200, headers: {}, body: errorBody(fields) }, now, this.table)
+    const failure = Classifier.classify(
+      { status: 200, headers: {}, body: errorBody(fields) },
+      now,
+      this.table
+    )
     if (failure !== undefined) this.failure = failure
     const usage = record(fields["usage"]) ?? record(record(fields["response"])?.["usage"])
     if (usage !== undefined) {
@@ -65,7 +71,7 @@ export class StreamWatch {
     }
     if (isEnd(fields)) this.finished = true
     if (failure === undefined && !isPreamble(fields)) this.committed = true
-    return { data, body }
+    return { data, body, failure }
   }
 }
 
@@ -79,7 +85,8 @@ const errorBody = (fields: Readonly<Record<string, unknown>>): unknown => {
 
 const isEnd = (fields: Readonly<Record<string, unknown>>): boolean =>
   endings.has(String(fields["type"])) ||
-  (Array.isArray(fields["choices"]) && fields["choices"].some((choice) => typeof record(choice)?.["finish_reason"] === "string"))
+  (Array.isArray(fields["choices"]) &&
+    fields["choices"].some((choice) => typeof record(choice)?.["finish_reason"] === "string"))
 
 /** A role, an empty delta, an announcement: nothing that the reader would see twice if another key began anew. */
 const isPreamble = (fields: Readonly<Record<string, unknown>>): boolean => {

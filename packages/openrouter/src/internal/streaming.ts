@@ -62,7 +62,9 @@ export class StreamedBody {
     this.lease = lease
     this.scope = scope
     this.watch = new StreamWatch(options.table)
-    this.scanner = (response.headers["content-type"] ?? "").includes("event-stream") ? new EventScanner() : undefined
+    this.scanner = (response.headers["content-type"] ?? "").includes("event-stream")
+      ? new EventScanner()
+      : undefined
     const silent = Effect.suspend(() => Effect.fail(silence(response)))
     this.next = Effect.timeoutOrElse(next, { duration: options.idleTimeout, orElse: () => silent })
   }
@@ -98,27 +100,37 @@ export class StreamedBody {
   )
 
   /** The next pieces; none at the end. */
-  private readonly pull: Effect.Effect<ReadonlyArray<Piece>, HttpClientError.HttpClientError> = Effect.suspend(() =>
-    this.ended
-      ? Effect.succeed([])
-      : Effect.flatMap(Effect.exit(this.next), (exit): Effect.Effect<ReadonlyArray<Piece>, HttpClientError.HttpClientError> =>
-          Effect.flatMap(Clock.currentTimeMillis, (now) => {
-            if (exit._tag === "Success") {
-              return Effect.succeed(exit.value.map((bytes) => ({ bytes, events: this.see(this.scanner?.push(bytes), now) })))
-            }
-            if (!Pull.isDoneCause(exit.cause)) {
-              this.broken = exit.cause.reasons.some((reason) => reason._tag === "Fail")
-              return Effect.failCause(exit.cause as Cause.Cause<HttpClientError.HttpClientError>)
-            }
-            this.ended = true
-            const last = this.see(this.scanner?.end(), now)
-            return Effect.succeed(last.length === 0 ? [] : [{ bytes: new Uint8Array(0), events: last }])
-          })
-        )
-  )
+  private readonly pull: Effect.Effect<ReadonlyArray<Piece>, HttpClientError.HttpClientError> =
+    Effect.suspend(() =>
+      this.ended
+        ? Effect.succeed([])
+        : Effect.flatMap(
+            Effect.exit(this.next),
+            (exit): Effect.Effect<ReadonlyArray<Piece>, HttpClientError.HttpClientError> =>
+              Effect.flatMap(Clock.currentTimeMillis, (now) => {
+                if (exit._tag === "Success") {
+                  return Effect.succeed(
+                    exit.value.map((bytes) => ({ bytes, events: this.see(this.scanner?.push(bytes), now) }))
+                  )
+                }
+                if (!Pull.isDoneCause(exit.cause)) {
+                  this.broken = exit.cause.reasons.some((reason) => reason._tag === "Fail")
+                  return Effect.failCause(exit.cause as Cause.Cause<HttpClientError.HttpClientError>)
+                }
+                this.ended = true
+                const last = this.see(this.scanner?.end(), now)
+                return Effect.succeed(last.length === 0 ? [] : [{ bytes: new Uint8Array(0), events: last }])
+              })
+          )
+    )
 
-  private see(events: ReadonlyArray<{ readonly data: string }> | undefined, now: number): ReadonlyArray<Seen> {
-    return events === undefined || events.length === 0 ? noEvents : events.map(({ data }) => this.watch.see(data, now))
+  private see(
+    events: ReadonlyArray<{ readonly data: string }> | undefined,
+    now: number
+  ): ReadonlyArray<Seen> {
+    return events === undefined || events.length === 0
+      ? noEvents
+      : events.map(({ data }) => this.watch.see(data, now))
   }
 
   private early(classification: Classifier.Classification): EarlyEnd {
@@ -182,12 +194,21 @@ const truncated: Outcome.Outcome = Outcome.faulted({
 const empty: Classifier.Answer = {
   status: 200,
   headers: {},
-  body: { error: { code: 502, message: "The stream ended before it said anything", metadata: { provider_name: "unknown" } } }
+  body: {
+    error: {
+      code: 502,
+      message: "The stream ended before it said anything",
+      metadata: { provider_name: "unknown" }
+    }
+  }
 }
 
 const silence = (response: HttpClientResponse.HttpClientResponse) =>
   new HttpClientError.HttpClientError({
-    reason: new HttpClientError.TransportError({ request: response.request, description: "The stream fell silent" })
+    reason: new HttpClientError.TransportError({
+      request: response.request,
+      description: "The stream fell silent"
+    })
   })
 
 const noEvents: ReadonlyArray<Seen> = []

@@ -1,0 +1,81 @@
+/**
+ * The events of a streamed answer as typed chunks, and its failures as typed errors.
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import type { HttpClientError } from "effect/http"
+import { ChatChunk, text } from "../ChatChunk.ts"
+import * as ChatResponse from "../ChatResponse.ts"
+import { Broken, OpenRouterError, Undecodable } from "../OpenRouterError.ts"
+import type { Seen } from "./streamWatch.ts"
+import type { StreamedBody } from "./streaming.ts"
+
+const decodeChunk = Schema.decodeUnknownEffect(ChatChunk)
+const decodeUsage = Schema.decodeUnknownOption(ChatResponse.Usage)
+
+/** The chunks of a body, up to its end or to what broke it. */
+export const chunksOf = (body: StreamedBody, keyId: string): Stream.Stream<ChatChunk, OpenRouterError> => {
+  // The partial text rides on the error of a stream that breaks, so it is kept while the stream runs.
+  let said = ""
+  const broken = (kind: Broken["class"], description: string, cause?: unknown) => {
+    const usage = decodeUsage(body.watch.usage)
+    return new OpenRouterError({
+      reason: new Broken({
+        class: kind,
+        description,
+        text: said,
+        usage: usage._tag === "Some" ? usage.value : undefined,
+        cost: body.watch.cost,
+        keyId,
+        cause
+      })
+    })
+  }
+  const decode = ({
+    data,
+    body: parsed,
+    failure
+  }: Seen): Effect.Effect<ChatChunk | undefined, OpenRouterError> => {
+    if (data === "[DONE]") return Effect.succeed(undefined)
+    if (failure !== undefined) return Effect.fail(broken(failure.class, failure.facts.message))
+    return Effect.mapBoth(decodeChunk(parsed ?? parse(data)), {
+      onFailure: (error) =>
+        new OpenRouterError({ reason: new Undecodable({ description: error.message, body: data }) }),
+      onSuccess: (chunk) => {
+        said += text(chunk)
+        return chunk
+      }
+    })
+  }
+  return body.pieces.pipe(
+    Stream.mapError((error: HttpClientError.HttpClientError) => broken("transport", error.message, error)),
+    Stream.flatMap((piece) => Stream.fromIterable(piece.events)),
+    Stream.mapEffect(decode),
+    Stream.filter((chunk) => chunk !== undefined),
+    Stream.concat(
+      Stream.unwrap(
+        Effect.sync(() =>
+          body.watch.finished
+            ? Stream.empty
+            : Stream.fail(broken("truncated", "the stream ended without an ending"))
+        )
+      )
+    ),
+    Stream.ensuring(body.finish)
+  )
+}
+
+/** An answer that came whole although a stream was asked for. */
+export const chunkOf = (response: ChatResponse.ChatResponse): ChatChunk => ({
+  ...response,
+  choices: response.choices.map(({ message, ...choice }) => ({ ...choice, delta: message }) as never)
+})
+
+const parse = (data: string): unknown => {
+  try {
+    return JSON.parse(data)
+  } catch {
+    return undefined
+  }
+}
