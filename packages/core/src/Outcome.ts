@@ -69,6 +69,8 @@ export interface Faulted {
   readonly within: string | undefined
   /** USD, as in `Success`. A fault before any answer costs 0. */
   readonly cost: number | undefined
+  /** The account that the answer named: a key whose account was not known is taken for one of its keys from now on. */
+  readonly account: string | undefined
   /** The HTTP status behind it, for the attempt trail. The core gives it no meaning. */
   readonly status: number | undefined
 }
@@ -113,6 +115,7 @@ export const faulted = (options: {
   readonly retryable?: Retryable | undefined
   readonly within?: string | undefined
   readonly cost?: number | undefined
+  readonly account?: string | undefined
   readonly status?: number | undefined
 }): Faulted => ({
   _tag: "Faulted",
@@ -122,5 +125,6 @@ export const faulted = (options: {
   retryable: options.retryable ?? retryableOf(options.scope),
   within: options.within,
   cost: "cost" in options ? options.cost : 0,
+  account: options.account,
   status: options.status
 })

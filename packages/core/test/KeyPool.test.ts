@@ -720,6 +720,26 @@ describe("KeyPool", () => {
           )
         })
     )
+    it.effect(
+      "an answer that names the account of a key makes it one of that account's, unless the user has",
+      () =>
+        using({ keys: [key("a"), key("b", { account: "mine" })] }, function* ({ balancer, pool }) {
+          const named = { account: "org_1", retryAfter: 1000 }
+          yield* failureOf(balancer.use(() => fault("account", "throttled", named)))
+          yield* failureOf(balancer.use(() => fault("account", "throttled", named)))
+          const { keys: states } = yield* pool.snapshot
+          assert.deepStrictEqual(
+            states.map(({ account, ineligible }) => [account, ineligible?.reason]),
+            [
+              ["org_1", "throttled"],
+              ["mine", "throttled"]
+            ]
+          )
+          // A key that joins the account shares its fate.
+          yield* pool.add(key("c", { account: "org_1" }))
+          assert.strictEqual((yield* stateOf(pool, "c")).ineligible?.reason, "throttled")
+        })
+    )
     it.effect("a credit reading does not lift what the account owes", () =>
       using({ keys: [key("a")] }, function* ({ balancer, pool }) {
         yield* failureOf(balancer.use(() => fault("account", "exhausted")))

@@ -128,6 +128,7 @@ export const fault = (
     readonly retryAfter?: Duration.Input
     readonly retryable?: Outcome.Retryable
     readonly within?: string
+    readonly account?: string
     readonly cause?: unknown
   } = {}
 ): Effect.Effect<never, Errors.Fault> =>
@@ -138,6 +139,7 @@ export const fault = (
         reason,
         retryable: options.retryable,
         within: options.within,
+        account: options.account,
         retryAfter:
           options.retryAfter === undefined ? undefined : Duration.fromInputUnsafe(options.retryAfter)
       }),

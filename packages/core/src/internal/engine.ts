@@ -79,6 +79,11 @@ export class Engine {
     this.waiting.wake()
   }
 
+  /** An answer told whose key it is. What the user has declared stays. */
+  private adopt(entry: Entry, account: string): void {
+    if (entry.key.account === undefined && !entry.removed) this.change(entry, { ...entry.key, account })
+  }
+
   drain(entry: Entry, nowMillis: number): void {
     if (entry.draining !== undefined) return
     entry.draining = { reason: "draining", scope: "key", since: nowMillis, until: undefined }
@@ -230,6 +235,7 @@ export class Engine {
           entry.faulted++
           if (outcome.reason === "exhausted" || outcome.reason === "insufficient")
             strategy.credits.doubt(entry.key.id)
+          if (outcome.account !== undefined) this.adopt(entry, outcome.account)
           this.domains.fault(lease, outcome, nowMillis)
           break
       }
