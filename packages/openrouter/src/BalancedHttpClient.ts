@@ -14,6 +14,7 @@ import { HttpClient, HttpClientError, HttpClientRequest, type HttpClientResponse
 import { Balancer, Outcome, type Errors, type Lease } from "@evenkeel/core"
 import * as Classifier from "./Classifier.ts"
 import { costOf } from "./internal/cost.ts"
+import { told } from "./internal/failures.ts"
 import { requestFactsIn, type RequestFacts } from "./internal/requestFacts.ts"
 import { buffered, streamed } from "./internal/responses.ts"
 import * as Streaming from "./internal/streaming.ts"
@@ -81,27 +82,29 @@ export const makeSend = (
 ): Send => {
   const streamOptions = { table: options.classifier, idleTimeout: options.idleTimeout ?? "2 minutes" }
   return (request, facts, scope) =>
-    balancer.use(
-      (lease) =>
-        // What has come must not be lost between its coming and its owner's taking it, so only the waiting is let out.
-        Effect.uninterruptibleMask((restore) =>
-          Effect.flatMap(
-            restore(
-              // Traces of the caller are none of OpenRouter's business.
-              Effect.provideService(
-                client.execute(authorize(request, lease)),
-                HttpClient.TracerPropagationEnabled,
-                false
-              )
-            ),
-            (response) =>
-              isStream(response)
-                ? receiveStream(restore, response, lease, streamOptions, scope)
-                : restore(receiveWhole(response, lease, options.classifier))
-          )
-        ),
-      { ...facts, outcome: outcomeOf }
-    )
+    balancer
+      .use(
+        (lease) =>
+          // What has come must not be lost between its coming and its owner's taking it, so only the waiting is let out.
+          Effect.uninterruptibleMask((restore) =>
+            Effect.flatMap(
+              restore(
+                // Traces of the caller are none of OpenRouter's business.
+                Effect.provideService(
+                  client.execute(authorize(request, lease)),
+                  HttpClient.TracerPropagationEnabled,
+                  false
+                )
+              ),
+              (response) =>
+                isStream(response)
+                  ? receiveStream(restore, response, lease, streamOptions, scope)
+                  : restore(receiveWhole(response, lease, options.classifier))
+            )
+          ),
+        { ...facts, outcome: outcomeOf }
+      )
+      .pipe(Effect.mapError((error) => (error._tag === "NoEligibleKey" ? told(error) : error)))
 }
 
 /**

@@ -3,7 +3,6 @@
  */
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
@@ -15,9 +14,10 @@ import * as BalancedHttpClient from "./BalancedHttpClient.ts"
 import type * as ChatChunk from "./ChatChunk.ts"
 import type * as ChatRequest from "./ChatRequest.ts"
 import * as ChatResponse from "./ChatResponse.ts"
-import type * as Classifier from "./Classifier.ts"
+import * as Classifier from "./Classifier.ts"
 import { chunkOf, chunksOf } from "./internal/chatStream.ts"
-import { readKey } from "./internal/readKey.ts"
+import { answered, failureOf } from "./internal/failures.ts"
+import { readKey, type Unread } from "./internal/readKey.ts"
 import { nothing, requestFactsOf, type RequestFacts } from "./internal/requestFacts.ts"
 import type * as KeyInfo from "./KeyInfo.ts"
 import * as Model from "./Model.ts"
@@ -163,13 +163,10 @@ export const make = Effect.fnUntraced(function* (
       ),
     key: (id) =>
       Effect.flatMap(pool.key(id), (key) =>
-        Effect.mapError(readKey(http, baseUrl, key), (unread) => {
-          const description =
-            unread.status === undefined ? "GET /key failed" : `GET /key answered ${unread.status}`
-          return new OpenRouterError({
-            reason: new Transport({ keyId: id, description, cause: unread.cause })
-          })
-        })
+        Effect.mapError(
+          readKey(http, baseUrl, key),
+          (unread) => new OpenRouterError({ reason: unreadable(id, unread) })
+        )
       ),
     keys: Effect.gen(function* () {
       const read = yield* Effect.forEach(
@@ -305,10 +302,15 @@ const encode = (body: unknown): Uint8Array | undefined => {
   }
 }
 
-const failureOf = (
-  error: BalancedHttpClient.Failed | HttpClientError.HttpClientError | Errors.NoEligibleKey
-): OpenRouterError | Errors.NoEligibleKey =>
-  error._tag === "NoEligibleKey" ? error : new OpenRouterError({ reason: reasonOf(error) })
+/** Why a key could not be read. */
+const unreadable = (keyId: string, { cause, status }: Unread): Answered | Transport | Undecodable => {
+  if (status === undefined) return new Transport({ keyId, description: "GET /key failed", cause })
+  const body = { error: { code: status, message: `GET /key answered ${status}` } }
+  const classification = status < 400 ? undefined : Classifier.classify({ status, headers: {}, body }, 0)
+  return classification === undefined
+    ? new Undecodable({ description: "GET /key answered what is no key", body: undefined })
+    : answered({ keyId, body: undefined, classification })
+}
 
 const decoded = <A>(
   body: unknown,
@@ -318,25 +320,3 @@ const decoded = <A>(
     decode(body),
     (error) => new OpenRouterError({ reason: new Undecodable({ description: error.message, body }) })
   )
-
-const reasonOf = (
-  error: BalancedHttpClient.Failed | HttpClientError.HttpClientError
-): Answered | Transport => {
-  if (error._tag === "HttpClientError") {
-    return new Transport({ keyId: undefined, description: error.message, cause: error })
-  }
-  const { classification, keyId, body } = error
-  const { facts } = classification
-  return new Answered({
-    class: classification.class,
-    status: facts.status,
-    description: facts.message,
-    scope: classification.scope,
-    retryAfter:
-      classification.until === undefined
-        ? undefined
-        : Duration.millis(Math.max(0, classification.until - facts.now)),
-    keyId,
-    body
-  })
-}
