@@ -85,7 +85,11 @@ export class Defect extends Data.TaggedError("Defect")<{ readonly cause: Cause.C
 export const streamWith = <I, A, E, R, EI = never, RI = never>(
   items: Iterable<I> | Stream.Stream<I, EI, RI>,
   f: (item: I, index: number) => Effect.Effect<A, E, R>,
-  options: Options & { readonly cost?: ((value: A) => number | undefined) | undefined } = {}
+  options: Options & {
+    readonly cost?: ((value: A) => number | undefined) | undefined
+    /** Given every result in the moment it is known. */
+    readonly keep?: ((item: Item<A, E | Defect>) => void) | undefined
+  } = {}
 ): Stream.Stream<Item<A, E | Defect>, EI | InvalidOption, R | RI> => {
   const concurrency = options.concurrency ?? 16
   if (!(Number.isInteger(concurrency) && concurrency >= 1)) {
@@ -106,20 +110,30 @@ export const streamWith = <I, A, E, R, EI = never, RI = never>(
         elapsedMillis: now - startedAt
       }))
 
-      const one = Effect.fnUntraced(function* ([item, index]: readonly [I, number]) {
-        const from = yield* Clock.currentTimeMillis
-        counts.inFlight++
-        yield* tell({ _tag: "Started", index, progress: yield* progress })
-        // Suspended: a function that throws must not take the other requests with it.
-        const result = resultOf(yield* Effect.exit(Effect.suspend(() => f(item, index))))
-        counts.inFlight--
-        if (Result.isSuccess(result)) {
-          counts.succeeded++
-          counts.cost += options.cost?.(result.success) ?? 0
-        } else counts.failed++
-        yield* tell({ _tag: "Finished", index, ok: Result.isSuccess(result), progress: yield* progress })
-        return { index, result, durationMillis: (yield* Clock.currentTimeMillis) - from }
-      })
+      const one = ([item, index]: readonly [I, number]) =>
+        // What has come, and may have been paid for, is kept even if the batch is stopped in that moment.
+        Effect.uninterruptibleMask((restore) =>
+          Effect.gen(function* () {
+            const clock = yield* Clock.Clock
+            const from = clock.currentTimeMillisUnsafe()
+            counts.inFlight++
+            yield* tell({ _tag: "Started", index, progress: yield* progress })
+            // Suspended: a function that throws must not take the other requests with it.
+            const exit = yield* Effect.exit(restore(Effect.suspend(() => f(item, index))))
+            counts.inFlight--
+            // If it was the batch that was stopped, this goes no further.
+            if (exit._tag === "Failure") yield* restore(Effect.void)
+            const result = resultOf(exit)
+            if (Result.isSuccess(result)) {
+              counts.succeeded++
+              counts.cost += options.cost?.(result.success) ?? 0
+            } else counts.failed++
+            const done = { index, result, durationMillis: clock.currentTimeMillisUnsafe() - from }
+            options.keep?.(done)
+            yield* tell({ _tag: "Finished", index, ok: Result.isSuccess(result), progress: yield* progress })
+            return done
+          })
+        )
       // One by one: by default an iterable is read 4,096 items ahead.
       const source = Stream.isStream(items)
         ? items
@@ -180,15 +194,12 @@ export const startWith = Effect.fnUntraced(function* <I, A, E, R, EI = never, RI
     ...options,
     // Results are kept as they come, so that stopping keeps them; `completed` puts them in order.
     order: "completion",
+    keep: (item) => void done.push(item),
     onProgress: (event) => {
       ended = event._tag === "Ended"
       return Effect.andThen(PubSub.publish(events, event), tell(event))
     }
-  }).pipe(
-    Stream.runForEach((item) => Effect.sync(() => void done.push(item))),
-    Effect.ensuring(end),
-    Effect.forkScoped
-  )
+  }).pipe(Stream.runDrain, Effect.ensuring(end), Effect.forkScoped)
   return {
     progress: Stream.fromPubSub(events).pipe(Stream.takeUntil((event) => event._tag === "Ended")),
     completed,

@@ -42,11 +42,11 @@ const Penalty = Schema.Finite.check(Schema.isBetween({ minimum: -2, maximum: 2 }
 export const ChatRequest = Schema.StructWithRest(
   Schema.Struct({
     /** At least one. */
-    messages: Schema.NonEmptyArray(Message),
+    messages: Schema.Array(Message).check(Schema.isMinLength(1)),
     /** A model id, with or without a variant (`:nitro`, `:floor`, …). */
     model: Schema.optional(Schema.NonEmptyString),
     /** Models that OpenRouter tries in this order when one is down or refuses. */
-    models: Schema.optional(Schema.NonEmptyArray(Schema.NonEmptyString)),
+    models: Schema.optional(Schema.Array(Schema.NonEmptyString)),
     provider: Schema.optional(Schema.NullOr(ProviderRouting)),
     /** The most tokens of the answer; OpenRouter reserves their price beforehand, so it pays to set it. */
     max_completion_tokens: Schema.optional(Schema.NullOr(Tokens)),
@@ -77,3 +77,24 @@ export const ChatRequest = Schema.StructWithRest(
 )
 
 export type ChatRequest = typeof ChatRequest.Type
+
+/**
+ * A request that asks one thing of one model.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { ChatRequest } from "@evenkeel/openrouter"
+ *
+ * ChatRequest.ask("openai/gpt-4o-mini", "What is ballast?", { max_completion_tokens: 60 }).messages // => [{ role: "user", content: "What is ballast?" }]
+ * ```
+ */
+export const ask = (
+  model: string,
+  prompt: string,
+  options: Omit<Partial<ChatRequest>, "model" | "messages"> = {}
+): ChatRequest => ({
+  ...options,
+  model,
+  messages: [{ role: "user", content: prompt }]
+})

@@ -5,6 +5,10 @@
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import { Headers } from "effect/http"
+import { errorIn, record, text } from "./errorIn.ts"
+import { statusOfWord } from "./words.ts"
+
+export { errorIn, record } from "./errorIn.ts"
 
 export interface Facts {
   /** What the rows go by: the HTTP status, or the code in the body where the HTTP status says 200. */
@@ -14,13 +18,24 @@ export interface Facts {
   readonly message: string
   readonly metadata: Readonly<Record<string, unknown>>
   readonly limitSource: string
+  /** `error_type` in OpenRouter's words, or `type` in those of the skin, or "". */
   readonly errorType: string
   /** `availability.code`, or "". */
   readonly availability: string
+  /** `availability.retryable`, where the answer says so. */
+  readonly retryable: boolean | undefined
   /** The failure comes from a provider behind OpenRouter. */
   readonly provider: boolean
+  /** Whether the account's own key at a provider was used, where the answer says so. */
+  readonly byok: boolean | undefined
+  /** What OpenRouter tried before it gave up. */
+  readonly previousErrors: ReadonlyArray<PreviousError>
   /** The account as the body names it (`user_…` or `org_…`). */
   readonly account: string | undefined
+  /** The answer had begun when it failed: what it had said until then may be billed. */
+  readonly began: boolean
+  /** USD, where the answer says in spite of all what it cost. */
+  readonly cost: number | undefined
   /** Milliseconds asked for by Retry-After or `availability.retry_after`. */
   readonly retryAfter: number | undefined
   /** Milliseconds since the epoch: X-RateLimit-Reset. */
@@ -30,9 +45,17 @@ export interface Facts {
   readonly now: number
 }
 
+/** One attempt of OpenRouter's own at a provider. */
+export interface PreviousError {
+  readonly provider: string
+  readonly code: string
+  readonly status: number | undefined
+}
+
 /** One answer, as far as classification needs it. */
 export interface Answer {
   readonly status: number
+  /** Names in any case. */
   readonly headers: Readonly<Record<string, string | undefined>>
   /** The parsed body, or `undefined` if it is not JSON. */
   readonly body: unknown
@@ -52,55 +75,63 @@ export const factsOf = (answer: Answer, now: number): Facts => {
   const availabilityCode = text(availability["code"])
   const message = text(error["message"])
   const limitSource = text(metadata["limit_source"])
+  // `/responses` keeps the type beside the error, its events one level further down.
+  const outer = record(body?.["response"]) ?? body
+  const errorType = text(metadata["error_type"]) || text(error["error_type"]) || text(outer?.["error_type"])
+  const headers = record(metadata["headers"]) ?? {}
   return {
-    status: statusOf(answer.status, error),
+    status: statusOf(answer.status, error, errorType),
     json: body !== undefined,
     message,
     metadata,
     limitSource,
-    errorType: text(metadata["error_type"]) || text(error["error_type"]),
+    errorType: errorType || text(error["type"]),
     availability: availabilityCode,
+    retryable: flag(availability["retryable"]),
     provider:
       text(metadata["provider_name"]) !== "" ||
-      metadata["raw"] !== undefined ||
-      metadata["provider_code"] !== undefined ||
-      metadata["provider_error_code"] !== undefined ||
+      given(metadata["raw"]) ||
+      given(metadata["provider_code"]) ||
+      given(metadata["provider_error_code"]) ||
       message === "Provider returned error" ||
       limitSource.startsWith("upstream_provider_") ||
       upstreamAvailability.has(availabilityCode),
+    byok: limitSource === "upstream_provider_byok" ? true : flag(metadata["is_byok"]),
+    previousErrors: previousErrors(metadata["previous_errors"]),
     account: text(body?.["user_id"]) || undefined,
-    retryAfter: retryAfterOf(answer.headers["retry-after"], now) ?? seconds(availability["retry_after"]),
+    began: hasBegun(answer, outer),
+    cost: amount(record(outer?.["usage"])?.["cost"]),
+    retryAfter: retryAfterOf(header(answer.headers, "retry-after"), now) ?? seconds(availability["retry_after"]),
     rateLimitReset: epochMillis(
-      answer.headers["x-ratelimit-reset"] ?? record(metadata["headers"])?.["X-RateLimit-Reset"]
+      header(answer.headers, "x-ratelimit-reset") ?? header(headers, "x-ratelimit-reset")
     ),
     resetsAt: dateMillis(metadata["resets_at"]),
     now
   }
 }
 
-/**
- * The error in a body: on top, or in a choice, where an answer that broke off keeps what was said until then.
- */
-export const errorIn = (value: unknown): Readonly<Record<string, unknown>> | undefined => {
-  const body = record(value)
-  if (body === undefined) return undefined
-  const top = record(body["error"])
-  if (top !== undefined || !Array.isArray(body["choices"])) return top
-  for (const choice of body["choices"]) {
-    const error = record(record(choice)?.["error"])
-    if (error !== undefined) return error
+/** Before an answer began the HTTP status is the truth; after it, only the code in the body is. */
+const statusOf = (status: number, error: Readonly<Record<string, unknown>>, errorType: string): number => {
+  if (status >= 300) return status
+  for (const told of [error["code"], error["http_status"], errorType, error["type"]]) {
+    // Not everything can be made a number: an object may even throw.
+    if (typeof told !== "string" && typeof told !== "number") continue
+    const code = statusOfWord(told) ?? Number(told)
+    if (Number.isInteger(code) && code >= 300 && code < 600) return code
   }
-  return undefined
+  // Words of which nothing is known tell of a failure after the answer began: the upstream's.
+  return 502
 }
 
-/** Before an answer began the HTTP status is the truth; after it, only the code in the body is. */
-const statusOf = (status: number, error: Readonly<Record<string, unknown>>): number => {
-  if (status >= 300) return status
-  const told = error["code"] ?? error["http_status"]
-  // Not everything can be made a number: an object may even throw.
-  const code = typeof told === "string" || typeof told === "number" ? Number(told) : NaN
-  // Codes in words ("server_error") tell of a failure after the answer began: the upstream's.
-  return Number.isInteger(code) && code >= 300 && code < 600 ? code : 502
+/** A 200 is sent as soon as a provider accepts the request: what does not parse may have been an answer. */
+const hasBegun = ({ body, status }: Answer, outer: Readonly<Record<string, unknown>> | undefined): boolean => {
+  if (status >= 300) return false
+  if (body === undefined) return true
+  const { choices, output } = outer ?? {}
+  return (
+    (Array.isArray(output) && output.length > 0) ||
+    (Array.isArray(choices) && choices.some((choice) => record(record(choice)?.["message"]) !== undefined))
+  )
 }
 
 export const retryAfterOf = (header: unknown, now: number): number | undefined => {
@@ -110,15 +141,28 @@ export const retryAfterOf = (header: unknown, now: number): number | undefined =
   return Duration.toMillis(Headers.retryAfterDelay(parsed.success, now))
 }
 
-export const record = (value: unknown): Readonly<Record<string, unknown>> | undefined =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-    ? (value as Readonly<Record<string, unknown>>)
-    : undefined
+/** A header by its name in small letters: Effect's headers have it so, other clients' and those in bodies may not. */
+const header = (headers: Readonly<Record<string, unknown>>, name: string): unknown =>
+  headers[name] ?? Object.entries(headers).find(([key]) => key.toLowerCase() === name)?.[1]
 
-const text = (value: unknown): string => (typeof value === "string" ? value : "")
+const previousErrors = (value: unknown): ReadonlyArray<PreviousError> =>
+  (Array.isArray(value) ? value : []).flatMap((one: unknown) => {
+    const { code, provider, status } = record(one) ?? {}
+    if (typeof provider !== "string") return []
+    return [{ provider, code: text(code), status: typeof status === "number" ? status : undefined }]
+  })
 
-const seconds = (value: unknown): number | undefined =>
-  typeof value === "number" && value >= 0 && value < Infinity ? value * 1000 : undefined
+const given = (value: unknown): boolean => value !== undefined && value !== null
+
+const flag = (value: unknown): boolean | undefined => (typeof value === "boolean" ? value : undefined)
+
+const amount = (value: unknown): number | undefined =>
+  typeof value === "number" && value >= 0 && value < Infinity ? value : undefined
+
+const seconds = (value: unknown): number | undefined => {
+  const found = amount(value)
+  return found === undefined ? undefined : found * 1000
+}
 
 const epochMillis = (value: unknown): number | undefined => {
   const millis =

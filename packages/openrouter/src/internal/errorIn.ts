@@ -1,0 +1,43 @@
+/**
+ * Where a body keeps its error. Each of OpenRouter's skins has a place of its own, and so have its streams.
+ */
+export type Fields = Readonly<Record<string, unknown>>
+
+export const record = (value: unknown): Fields | undefined =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : undefined
+
+export const text = (value: unknown): string => (typeof value === "string" ? value : "")
+
+/**
+ * The error in a body, or in an event of a stream; `undefined` if there is none.
+ *
+ * - `error` on top: an object, or its message alone
+ * - an event `error` that is the error itself, as `/responses` has it
+ * - the response in an event `response.failed`, or one that has failed and does not say of what
+ * - `error` in a choice, where an answer that broke off keeps what was said until then
+ */
+export const errorIn = (value: unknown): Fields | undefined => {
+  const body = record(value)
+  if (body === undefined) return undefined
+  const { choices, error, response, type } = body
+  const top = record(error) ?? worded(error)
+  if (top !== undefined) return top
+  if (type === "error" || type === "response.error" || error === true) return body
+  if (type === "response.failed") return errorIn(response) ?? silent
+  if (body["object"] === "response" && body["status"] === "failed") return silent
+  if (!Array.isArray(choices)) return undefined
+  for (const choice of choices) {
+    const fields = record(choice)
+    const inside = record(fields?.["error"]) ?? worded(fields?.["error"])
+    if (inside !== undefined) return inside
+    if (fields?.["finish_reason"] === "error") return silent
+  }
+  return undefined
+}
+
+/** A string in place of the object. */
+const worded = (value: unknown): Fields | undefined =>
+  typeof value === "string" && value !== "" ? { message: value } : undefined
+
+/** A failure that does not say what it is. */
+const silent: Fields = {}
