@@ -35,8 +35,14 @@ export interface LeaseOptions {
   readonly affinity?: string | undefined
   /** Tokens the request may take, prompt and answer together. */
   readonly tokens?: number | undefined
+  /** How many of `tokens` are the prompt. */
+  readonly promptTokens?: number | undefined
+  /** Upstreams that may serve in place of `upstream`, such as fallback models. */
+  readonly fallbacks?: ReadonlyArray<string> | undefined
   /** USD the request may cost, held until it settles. Default: what `Credits` estimates. */
   readonly estimate?: number | undefined
+  /** Facts of this request's own, such as "what it names lives on another key". They join the balancer's. */
+  readonly filter?: Filter.Filter | undefined
 }
 
 /**
@@ -214,10 +220,12 @@ class Request {
       affinity: options?.affinity,
       upstream: options?.upstream,
       tokens: options?.tokens,
+      promptTokens: options?.promptTokens,
+      fallbacks: options?.fallbacks,
       estimate: options?.estimate
     }
     context.estimate ??= room.strategy.credits.estimate(context)
-    return { strategy: room.strategy, context, tried: this.tried, now: this.now }
+    return { strategy: room.strategy, context, filter: options?.filter, tried: this.tried, now: this.now }
   }
 
   run<A, E, R>(

@@ -27,6 +27,8 @@ export interface Candidate {
   readonly maxInFlight: number
   /** USD left: the last reading less local holds and debits. `undefined`: uncapped, or not known. */
   readonly credit: number | undefined
+  /** Whether requests paid by the owner's own provider keys (BYOK) count against the cap; `undefined` if not known. */
+  readonly includesByok?: boolean | undefined
   /** Smoothed duration of successful uses in milliseconds, quick to rise and slow to fall; `undefined` before the first. */
   readonly latency: number | undefined
 }
@@ -48,6 +50,10 @@ export interface PickContext {
   readonly upstream: string | undefined
   /** Tokens the request may take, prompt and answer together; `undefined` if there is no idea. */
   readonly tokens: number | undefined
+  /** How many of `tokens` are the prompt, whose price is another; `undefined` if that is not known. */
+  readonly promptTokens?: number | undefined
+  /** Upstreams that may serve in place of `upstream`, such as fallback models: the estimate covers the dearest. */
+  readonly fallbacks?: ReadonlyArray<string> | undefined
   /** USD the request is expected to cost; `undefined` if there is no idea. */
   readonly estimate: number | undefined
 }

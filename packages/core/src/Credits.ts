@@ -40,4 +40,18 @@ export interface Reading {
   readonly lag?: number | undefined
   /** When the cap is filled up again, in milliseconds since the epoch; `undefined` if never, or not known. */
   readonly resetsAt?: number | undefined
+  /** The cap itself in USD, for reports; `undefined` for a key without one, or if not known. */
+  readonly limit?: number | undefined
+  /**
+   * For how many milliseconds the reading counts as fresh; older, it is shown as stale and still gone by, up to the
+   * pool's `creditMaxAge`. Default: for ever, because only who reads knows when the next reading is due.
+   */
+  readonly freshFor?: number | undefined
+  /**
+   * Whether requests that the owner's own provider keys pay for (BYOK) count against the cap. Default: as the last
+   * reading said, or else not known.
+   */
+  readonly includesByok?: boolean | undefined
+  /** The source has just accepted the key itself: a bench as `rejected` that is older ends. Default: it does not say. */
+  readonly accepted?: boolean | undefined
 }

@@ -15,7 +15,7 @@ import type { Reading } from "./Credits.ts"
 import { InvalidReading, UnknownKey } from "./Errors.ts"
 import type { Ineligible } from "./Filter.ts"
 import { defaultCooldowns, type Cooldowns } from "./internal/bench.ts"
-import { Engine } from "./internal/engine.ts"
+import { Engine, type Owner } from "./internal/engine.ts"
 import type { Entry } from "./internal/entry.ts"
 import * as Key from "./Key.ts"
 import * as KeyConfig from "./KeyConfig.ts"
@@ -24,6 +24,7 @@ import type { PoolEvent } from "./PoolEvent.ts"
 import { SharedFacts, local } from "./SharedFacts.ts"
 
 export type { Cooldown, Cooldowns } from "./internal/bench.ts"
+export type { Owner } from "./internal/engine.ts"
 
 /**
  * The state of one key at one time. It holds no secret.
@@ -41,6 +42,16 @@ export interface KeySnapshot {
   readonly credit: number | undefined
   /** When the credit was last read, in milliseconds since the epoch. */
   readonly creditReadAt: number | undefined
+  /** There is a reading, and a younger one was due: the last one failed, or none came. What is known is still gone by. */
+  readonly creditStale: boolean
+  /** When the cap is filled up again, in milliseconds since the epoch; `undefined` if never, or not known. */
+  readonly creditResetsAt: number | undefined
+  /** USD of the cap; `undefined` if there is none, or it is not known. */
+  readonly creditLimit: number | undefined
+  /** USD an hour that requests of this pool cost on the key, over about the last 10 minutes; 0 or more. */
+  readonly burnRate: number
+  /** Whether requests paid by the owner's own provider keys (BYOK) count against the cap; `undefined` if not known. */
+  readonly includesByok: boolean | undefined
   /** Smoothed milliseconds of successful uses. */
   readonly latency: number | undefined
   /** Why the pool would not offer the key now; `undefined` if it would. Breakers and selectors may still object. */
@@ -112,12 +123,22 @@ export class KeyPool extends Context.Service<
     readonly remove: (id: string) => Effect.Effect<void, UnknownKey>
     /** Takes a reading of a key's credit. */
     readonly credit: (id: string, reading: Reading) => Effect.Effect<void, UnknownKey | InvalidReading>
-    /** Benches a scope by hand, from now on; of two deadlines the later one holds. */
+    /** A reading that was due has failed: what is known stays, and is stale until the next reading. */
+    readonly creditFailed: (id: string) => Effect.Effect<void, UnknownKey>
+    /**
+     * Takes what somebody says of the owner of a key, where the user has declared nothing. It gives way to what is
+     * learnt later, and to what is declared with `change`.
+     */
+    readonly learn: (id: string, owner: Owner) => Effect.Effect<void, UnknownKey>
+    /**
+     * Benches a scope by hand, from now on; of two deadlines the later one holds. Without a time it is the cooldown of
+     * the reason, longer each time it returns.
+     */
     readonly bench: (bench: {
       readonly scope: FaultScope
       readonly id: string
       readonly reason: FaultReason
-      readonly for: Duration.Input
+      readonly for?: Duration.Input | undefined
     }) => Effect.Effect<void>
     /** Lifts the bench of a scope; `false` if there was none. */
     readonly readmit: (scope: FaultScope, id: string) => Effect.Effect<boolean>
@@ -213,6 +234,9 @@ const fromEngine = (engine: Engine, changes: Stream.Stream<PoolEvent>): KeyPool[
       withEntry(id, (entry) =>
         Effect.map(Key.change(entry.key, traits), (key) => {
           engine.change(entry, key)
+          // What is declared is not learnt any more.
+          if ("account" in traits) entry.learnt.account = undefined
+          if ("workspace" in traits) entry.learnt.workspace = undefined
           return key
         })
       ),
@@ -232,9 +256,17 @@ const fromEngine = (engine: Engine, changes: Stream.Stream<PoolEvent>): KeyPool[
           ? Effect.map(Clock.currentTimeMillis, (now) => engine.credit(entry, reading, now))
           : Effect.fail(invalid)
       }),
+    creditFailed: (id) => withEntry(id, (entry) => Effect.sync(() => entry.ledger.miss())),
+    learn: (id, owner) => withEntry(id, (entry) => Effect.sync(() => engine.learn(entry, owner))),
     bench: ({ scope, id, reason, for: duration }) =>
       Effect.map(Clock.currentTimeMillis, (now) =>
-        engine.domains.benchByHand(scope, id, reason, now, now + Duration.toMillis(duration))
+        engine.domains.benchByHand(
+          scope,
+          id,
+          reason,
+          now,
+          duration === undefined ? undefined : Duration.toMillis(duration)
+        )
       ),
     readmit: (scope, id) => Effect.sync(() => engine.domains.readmit(scope, id)),
     key: (id) => withEntry(id, (entry) => Effect.succeed(entry.key)),
@@ -245,15 +277,27 @@ const fromEngine = (engine: Engine, changes: Stream.Stream<PoolEvent>): KeyPool[
   })
 }
 
-const checkReading = ({ remaining, requestedAt, lag, resetsAt }: Reading): InvalidReading | undefined => {
+const checkReading = ({
+  remaining,
+  requestedAt,
+  lag,
+  resetsAt,
+  limit,
+  freshFor
+}: Reading): InvalidReading | undefined => {
   if (remaining !== undefined && !Number.isFinite(remaining)) {
     return new InvalidReading({
       field: "remaining",
       expected: "a finite number of USD, or undefined for no cap"
     })
   }
-  if (lag !== undefined && !(lag >= 0))
-    return new InvalidReading({ field: "lag", expected: "milliseconds from 0 up" })
+  for (const [field, value] of Object.entries({ lag, freshFor })) {
+    if (value !== undefined && !(value >= 0))
+      return new InvalidReading({ field, expected: "milliseconds from 0 up" })
+  }
+  if (limit !== undefined && !Number.isFinite(limit)) {
+    return new InvalidReading({ field: "limit", expected: "a finite number of USD, or undefined for no cap" })
+  }
   for (const [field, value] of Object.entries({ requestedAt, resetsAt })) {
     if (Number.isNaN(value)) return new InvalidReading({ field, expected: "milliseconds since the epoch" })
   }
@@ -274,6 +318,11 @@ const snapshot = (engine: Engine, at: number): PoolSnapshot => ({
   keys: engine.inspect(at).map(([entry, ineligible]) => ({
     ...entry.view,
     creditReadAt: entry.ledger.readAt,
+    creditStale: entry.ledger.stale(at),
+    creditResetsAt: entry.ledger.resetsAt,
+    creditLimit: entry.ledger.limit,
+    burnRate: entry.ledger.burnRate(at),
+    includesByok: entry.view.includesByok,
     // A copy: what says no is live.
     ineligible: ineligible && {
       reason: ineligible.reason,

@@ -68,7 +68,7 @@ export interface Sent {
  */
 export type Send = (
   request: HttpClientRequest.HttpClientRequest,
-  facts: RequestFacts,
+  facts: RequestFacts & Pick<Balancer.LeaseOptions, "filter">,
   scope?: Scope.Scope
 ) => Effect.Effect<Sent, Failed | HttpClientError.HttpClientError | Errors.NoEligibleKey>
 
@@ -183,10 +183,11 @@ const receiveWhole = (
   lease: Lease.Lease,
   table: ReadonlyArray<Classifier.Row> | undefined
 ): Effect.Effect<Sent, Failed | HttpClientError.HttpClientError> =>
-  Effect.flatMap(response.text, (text) =>
+  Effect.flatMap(response.arrayBuffer, (buffer) =>
     Effect.flatMap(Clock.currentTimeMillis, (now): Effect.Effect<Sent, Failed> => {
+      const text = new TextDecoder().decode(buffer)
       const body = parse(text)
-      const whole = buffered(response, text, body)
+      const whole = buffered(response, new Uint8Array(buffer), body, text)
       const { status, headers } = response
       const classification = Classifier.classify({ status, headers, body }, now, table)
       return classification === undefined
@@ -237,25 +238,28 @@ const receiveStream = (
 const failedEarly = (
   response: HttpClientResponse.HttpClientResponse,
   lease: Lease.Lease,
-  { classification, text }: Streaming.EarlyEnd
+  { bytes, classification }: Streaming.EarlyEnd
 ): Failed => ({
   _tag: "Failed",
   keyId: lease.key.id,
-  response: buffered(response, text, undefined),
+  response: buffered(response, bytes, undefined),
   body: undefined,
   classification
 })
 
 const outcomeOf = (
-  exit: Exit.Exit<Sent, Failed | HttpClientError.HttpClientError>
+  exit: Exit.Exit<Sent, Failed | HttpClientError.HttpClientError>,
+  lease: Lease.Lease
 ): Outcome.Outcome | undefined => {
   if (exit._tag === "Success") {
-    return exit.value.stream === undefined ? Outcome.success(costOf(exit.value.body)) : undefined
+    return exit.value.stream === undefined
+      ? Outcome.success(costOf(exit.value.body, lease.candidate.includesByok))
+      : undefined
   }
   for (const reason of exit.cause.reasons) {
     if (reason._tag !== "Fail") continue
     const { error } = reason
-    if (error._tag === "Failed") return Classifier.toOutcome(error.classification)
+    if (error._tag === "Failed") return Classifier.toOutcome(error.classification, lease.context)
     // A request that cannot be encoded or addressed never left.
     return error.reason._tag === "EncodeError" || error.reason._tag === "InvalidUrlError"
       ? Outcome.ignored(0)

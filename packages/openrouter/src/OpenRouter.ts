@@ -1,7 +1,7 @@
 /**
  * OpenRouter as a service, over all the keys of the pool.
  */
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -18,6 +18,7 @@ import * as Classifier from "./Classifier.ts"
 import { chunkOf, chunksOf } from "./internal/chatStream.ts"
 import { answered, failureOf } from "./internal/failures.ts"
 import { readKey, type Unread } from "./internal/readKey.ts"
+import { attributionHeaders, baseUrlOf } from "./internal/settings.ts"
 import { nothing, requestFactsOf, type RequestFacts } from "./internal/requestFacts.ts"
 import type * as KeyInfo from "./KeyInfo.ts"
 import * as Model from "./Model.ts"
@@ -121,7 +122,7 @@ export const make = Effect.fnUntraced(function* (
   const balancer = yield* Balancer.Balancer
   const pool = yield* KeyPool.KeyPool
   const { baseUrl } = options
-  const attribution = headersOf(options.attribution)
+  const attribution = attributionHeaders(options.attribution)
   const http = HttpClient.mapRequest(plain, HttpClientRequest.setHeaders(attribution))
   const send = BalancedHttpClient.makeSend(http, balancer, options)
 
@@ -215,7 +216,7 @@ export const make = Effect.fnUntraced(function* (
 export const layerWith = (
   options: Options
 ): Layer.Layer<
-  OpenRouter | Balancer.Balancer,
+  OpenRouter | Balancer.Balancer | OpenRouterCredits.CreditReport,
   Config.ConfigError | InvalidOption,
   KeyPool.KeyPool | Selector.Selector | HttpClient.HttpClient
 > =>
@@ -229,7 +230,10 @@ export const layerWith = (
         Balancer.Balancer,
         balancer
       )
-      return Context.make(OpenRouter, openrouter).pipe(Context.add(Balancer.Balancer, balancer))
+      return Context.make(OpenRouter, openrouter).pipe(
+        Context.add(Balancer.Balancer, balancer),
+        Context.add(OpenRouterCredits.CreditReport, yield* OpenRouterCredits.report)
+      )
     })
   )
 
@@ -245,39 +249,6 @@ const creditsOf = (
   options === false
     ? Effect.flatMap(Credits.Credits, Effect.succeed)
     : Effect.flatMap(HttpClient.HttpClient, (client) => OpenRouterCredits.make(client, baseUrl, options))
-
-const baseUrlOf = Effect.fnUntraced(function* (option: string | undefined) {
-  const given =
-    option ??
-    (yield* Config.String("OPENROUTER_BASE_URL").pipe(Config.withDefault(BalancedHttpClient.defaultBaseUrl)))
-  const loopback = /^(localhost|127(\.\d+){3}|\[::1\])$/
-  const url = URL.canParse(given) ? new URL(given) : undefined
-  if (
-    url === undefined ||
-    !(url.protocol === "https:" || (url.protocol === "http:" && loopback.test(url.hostname)))
-  ) {
-    return yield* new InvalidOption({
-      option: "baseUrl",
-      expected: "an https URL, or an http URL on loopback"
-    })
-  }
-  if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
-    return yield* new InvalidOption({
-      option: "baseUrl",
-      expected: "a URL without credentials, query and fragment"
-    })
-  }
-  // Rebuilt from its parts: an empty query or fragment, or a blank at the end, would swallow the paths.
-  return `${url.origin}${url.pathname}`.replace(/\/+$/, "")
-})
-
-const headersOf = (attribution: Attribution | undefined): Record<string, string> => ({
-  ...(attribution?.url === undefined ? {} : { "http-referer": attribution.url }),
-  ...(attribution?.title === undefined ? {} : { "x-openrouter-title": attribution.title }),
-  ...(attribution?.categories === undefined
-    ? {}
-    : { "x-openrouter-categories": attribution.categories.join(",") })
-})
 
 /** What cannot be right is refused before a key is taken for it. */
 const check = (request: ChatRequest.ChatRequest, stream: boolean): InvalidRequest | undefined => {

@@ -1,23 +1,20 @@
 /**
  * Credit from OpenRouter: a poller that reads `GET /api/v1/key` of every key, and an estimate of what a request costs.
  *
- * Reading a key is free. One poller serves the whole pool; no request ever waits for it. Between two readings the pool
- * holds and debits by itself.
+ * Reading a key is free, and so are the prices (`GET /api/v1/models`). One poller serves the whole pool; no request ever
+ * waits for it. Between two readings the pool holds and debits by itself.
  */
-import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
-import * as Random from "effect/Random"
-import * as Stream from "effect/Stream"
 import type { HttpClient } from "effect/http"
-import { Credits, KeyPool, type Key } from "@evenkeel/core"
+import { Credits, KeyPool } from "@evenkeel/core"
 import { CostEstimator } from "./internal/costEstimator.ts"
-import { isPeriod, nextReset } from "./internal/resets.ts"
-import * as KeyInfo from "./KeyInfo.ts"
+import { exhaustedAt } from "./internal/forecast.ts"
+import { poll } from "./internal/poller.ts"
+import { Prices, watchPrices } from "./internal/prices.ts"
 import { InvalidOption } from "./OpenRouterError.ts"
-import { readKey } from "./internal/readKey.ts"
 
 /**
  * Options of the credits.
@@ -34,12 +31,17 @@ export interface Options {
   readonly firstEstimate?: number | undefined
 }
 
-/** Readings at a time, and the least time between two readings of one key. */
-const concurrency = 4
-const pause = 5_000
-
 /**
- * Reads the credit of all keys for as long as the scope is open, and returns the `Credits` that ask for more.
+ * Reads the credit of all keys, and the prices of models, for as long as the scope is open; returns the `Credits` that
+ * estimate by them.
+ *
+ * **Details**
+ *
+ * Every key is read at the interval; soon after an answer contradicts what is known of it, though not within 5 seconds of
+ * its last reading; and within seconds of the time at which its cap is filled up. What a failed reading leaves is marked
+ * as stale, and after the pool's `creditMaxAge` it is unknown. A key that is refused (401) is benched for the pool's
+ * cooldown, longer each time, until a reading is accepted. Keys that are all refused within 10 seconds are benched for 30
+ * seconds only: then it is not the keys.
  */
 export const make = Effect.fnUntraced(function* (
   client: HttpClient.HttpClient,
@@ -55,69 +57,17 @@ export const make = Effect.fnUntraced(function* (
   if (!(first >= 0 && first < Infinity)) {
     return yield* new InvalidOption({ option: "firstEstimate", expected: "a finite number of USD from 0 up" })
   }
-  const pool = yield* KeyPool.KeyPool
-  const wanted = yield* Queue.sliding<string>(1024)
-  const readAt = new Map<string, number>()
-
-  const readOne = Effect.fnUntraced(function* (key: Key.Key) {
-    const requestedAt = yield* Clock.currentTimeMillis
-    readAt.set(key.id, requestedAt)
-    const result = yield* Effect.result(readKey(client, baseUrl, key))
-    if (result._tag === "Failure") {
-      // What is known stays, and grows old by itself: a failed reading is neither an empty key nor a full one.
-      if (result.failure.refused) {
-        yield* pool.bench({ scope: "key", id: key.id, reason: "rejected", for: "1 minute" })
-      }
-      return
-    }
-    const info = result.success
-    yield* pool.credit(key.id, {
-      remaining: info.limit_remaining ?? undefined,
-      requestedAt,
-      lag,
-      resetsAt: isPeriod(info.limit_reset) ? nextReset(info.limit_reset, requestedAt) : undefined
-    })
-    yield* adopt(pool, key, info)
-  })
-  // A key that was removed meanwhile is the only way this can fail; a client that dies must not end the readings.
-  const read = (key: Key.Key) => Effect.ignoreCause(readOne(key))
-
-  const all = Effect.flatMap(pool.keys, (keys) => {
-    for (const id of readAt.keys()) if (!keys.some((key) => key.id === id)) readAt.delete(id)
-    return Effect.forEach(keys, read, { concurrency, discard: true })
-  })
-  const asked = Effect.flatMap(Queue.take(wanted), (id) =>
-    Effect.flatMap(Effect.all([pool.keys, Clock.currentTimeMillis]), ([keys, now]) => {
-      const key = keys.find((key) => key.id === id)
-      return key === undefined || now - (readAt.get(id) ?? -Infinity) < pause ? Effect.void : read(key)
-    })
-  )
-  const tick = Effect.flatMap(Random.next, (r) => Effect.sleep(interval * (0.9 + 0.2 * r)))
-
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(all, tick)))
-  yield* Effect.forkScoped(Effect.forever(asked))
-  yield* Effect.forkScoped(
-    Stream.runForEach(pool.changes, (event) =>
-      event._tag === "KeyAdded" ? Queue.offer(wanted, event.keyId) : Effect.void
-    )
-  )
-  const costs = new CostEstimator(first)
+  const prices = new Prices()
+  const costs = new CostEstimator(first, prices)
+  const { doubt } = yield* poll(client, baseUrl, yield* KeyPool.KeyPool, { interval, lag })
+  yield* Effect.forkScoped(watchPrices(client, baseUrl, prices))
   const credits: Credits.Credits = {
     estimate: (context) => costs.estimate(context),
     observe: (context, cost) => costs.observe(context, cost),
-    doubt: (id) => void Queue.offerUnsafe(wanted, id)
+    doubt
   }
   return credits
 })
-
-/** What OpenRouter says about the owner of a key is taken where the user has said nothing. */
-const adopt = (pool: KeyPool.KeyPool["Service"], key: Key.Key, info: KeyInfo.KeyInfo) => {
-  const account = key.account ?? KeyInfo.account(info)
-  const workspace = key.workspace ?? info.workspace_id ?? undefined
-  return account === key.account && workspace === key.workspace
-    ? Effect.void
-    : Effect.asVoid(pool.change(key.id, { account, workspace }))
-}
 
 /** Provides `Credits`; for programs that use the core's balancer without the `OpenRouter` service. */
 export const layer = (
@@ -126,3 +76,71 @@ export const layer = (
   options?: Options
 ): Layer.Layer<never, InvalidOption, KeyPool.KeyPool> =>
   Layer.effect(Credits.Credits, make(client, baseUrl, options))
+
+/**
+ * What one key has, and how long that lasts. Amounts are in USD, times in milliseconds since the epoch.
+ */
+export interface Balance {
+  readonly keyId: string
+  readonly account: string | undefined
+  /** Left: the last reading less what was spent or held since. `undefined`: uncapped, or not known. */
+  readonly remaining: number | undefined
+  /** The cap; `undefined` if there is none, or it is not known. */
+  readonly limit: number | undefined
+  /** When the last reading was asked for; `undefined` before the first. */
+  readonly readAt: number | undefined
+  /** The last reading failed, or is older than two intervals. */
+  readonly stale: boolean
+  /** When the cap is filled up again; `undefined` if never, or not known. */
+  readonly resetsAt: number | undefined
+  /** USD an hour that this process spends on the key, weighted over about the last 10 minutes; 0 or more. */
+  readonly burnRate: number
+  /** When the key runs dry at this rate; `undefined` if it does not before its cap is filled up, or within a year. */
+  readonly exhaustedAt: number | undefined
+}
+
+/**
+ * What all keys have, and how long it lasts.
+ *
+ * **Gotchas**
+ *
+ * The rate is that of this process. What others spend on the same keys shows in `remaining` with the next reading, and
+ * not in the forecast.
+ */
+export class CreditReport extends Context.Service<
+  CreditReport,
+  {
+    /** One balance for each key, in the order of the pool. */
+    readonly balances: Effect.Effect<ReadonlyArray<Balance>>
+  }
+>()("@evenkeel/openrouter/CreditReport") {}
+
+/** The report on the keys of the pool. */
+export const report: Effect.Effect<CreditReport["Service"], never, KeyPool.KeyPool> = Effect.map(
+  KeyPool.KeyPool,
+  (pool) =>
+    CreditReport.of({
+      balances: Effect.map(pool.snapshot, ({ at, keys }) => keys.map((key) => balanceOf(key, at)))
+    })
+)
+
+/** The layer of the report. It reads nothing itself: whoever provides `Credits` over the same pool does. */
+export const layerReport: Layer.Layer<CreditReport, never, KeyPool.KeyPool> = Layer.effect(
+  CreditReport,
+  report
+)
+
+const balanceOf = (key: KeyPool.KeySnapshot, at: number): Balance => {
+  const { burnRate, credit: remaining, creditResetsAt: resetsAt } = key
+  return {
+    keyId: key.id,
+    account: key.account,
+    remaining,
+    limit: key.creditLimit,
+    readAt: key.creditReadAt,
+    stale: key.creditStale,
+    resetsAt,
+    burnRate,
+    exhaustedAt: exhaustedAt({ remaining, burnRate, resetsAt }, at)
+  }
+}

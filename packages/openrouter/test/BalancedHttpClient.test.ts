@@ -266,8 +266,7 @@ describe("the request's own fault", () => {
     ["a guardrail's patterns", errors.guardrail403(), 403],
     ["terms of service", errors.termsOfService403(), 403],
     ["an unknown model", errors.invalidModel400("x"), 400],
-    ["no endpoints", errors.noEndpoints404("x"), 404],
-    ["the account's own provider key", errors.byok401(), 401]
+    ["no endpoints", errors.noEndpoints404("x"), 404]
   ] as const) {
     it.live(`${name} is not tried again, and benches nobody`, () =>
       using({ retry: impatient() }, function* ({ client, pool, simulator }) {

@@ -1,7 +1,7 @@
 import { Classifier } from "@evenkeel/openrouter"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Schema } from "effect"
-import { rngOf } from "./utils.ts"
+import { Duration } from "effect"
+import { readFileSync } from "node:fs"
 
 /** A Saturday, noon: the day ends at midnight, the week on Sunday, the month in nine days. */
 const now = Date.parse("2026-11-21T12:00:00Z")
@@ -26,43 +26,68 @@ const verdict = (
   reason: Expected["reason"],
   retryable: Expected["retryable"],
   confidence: Expected["confidence"],
-  until?: number
+  until?: number,
+  more: Partial<Expected> = {}
 ): Expected => ({
   class: name,
   scope,
   reason,
   retryable,
   until,
-  within: name === "free-tier-spent" ? ":free" : undefined,
-  confidence
+  within: undefined,
+  billed: "no",
+  once: false,
+  confidence,
+  ...more
 })
 
 // What each class says, except for the time.
-const byokRejected = verdict("byok-rejected", "request", "rejected", "never", "inferred")
+const byokRejected = verdict("byok-rejected", "account", "rejected", "rotate", "inferred", now + 300_000, {
+  within: "upstream"
+})
 const keyRejected = verdict("key-rejected", "key", "rejected", "rotate", "stated")
 const inFlightBudget = verdict("in-flight-budget", "account", "throttled", "rotate", "stated", now + 2000)
 const overKeyHeadroom = verdict("over-key-headroom", "key", "insufficient", "rotate", "stated")
 const keyCapSpent = verdict("key-cap-spent", "key", "exhausted", "rotate", "stated")
 const overBalance = verdict("over-account-balance", "account", "insufficient", "rotate", "stated")
 const accountExhausted = verdict("account-exhausted", "account", "exhausted", "rotate", "stated")
+const byokExhausted = verdict("byok-exhausted", "account", "exhausted", "rotate", "inferred", undefined, {
+  within: "upstream"
+})
 const paymentRequired = verdict("payment-required", "account", "exhausted", "rotate", "guessed")
 const guardrail = (scope: Expected["scope"], until: number) =>
   verdict("guardrail-budget-spent", scope, "exhausted", "rotate", "stated", until)
 const workspaceSpent = verdict("workspace-budget-spent", "workspace", "exhausted", "rotate", "stated")
 const moderated = verdict("moderated", "request", "rejected", "never", "stated")
-const routingRefused = verdict("routing-refused", "request", "rejected", "never", "inferred")
+const routingRefused = verdict("routing-refused", "request", "rejected", "never", "stated")
 const keyMisused = verdict("key-misused", "key", "rejected", "rotate", "inferred")
 const edgeBlocked = verdict("edge-blocked", "host", "unavailable", "backoff", "inferred", now + 5000)
 const forbidden = verdict("forbidden", "key", "unavailable", "rotate", "guessed")
-const timedOut = verdict("timed-out", "upstream", "unavailable", "backoff", "guessed")
-const freeTierSpent = verdict("free-tier-spent", "account", "throttled", "rotate", "stated")
+const timedOut = verdict("timed-out", "upstream", "unavailable", "backoff", "inferred", undefined, {
+  billed: "maybe"
+})
+const freeTierSpent = verdict("free-tier-spent", "account", "throttled", "rotate", "stated", undefined, {
+  within: ":free"
+})
+const byokThrottled = verdict("byok-throttled", "account", "throttled", "rotate", "stated", now + 5000, {
+  within: "upstream"
+})
 const accountThrottled = verdict("account-throttled", "account", "throttled", "rotate", "inferred")
 const upstreamThrottled = verdict("upstream-throttled", "upstream", "throttled", "backoff", "stated")
 const edgeThrottled = verdict("edge-throttled", "host", "throttled", "backoff", "inferred", now + 5000)
 const throttled = verdict("throttled", "upstream", "throttled", "backoff", "guessed")
+const ofRequest = (name: string, confidence: Expected["confidence"] = "stated") =>
+  verdict(name, "request", "rejected", "never", confidence)
+const modelDeprecated = ofRequest("model-deprecated")
+const privacyRestricted = ofRequest("privacy-restricted", "inferred")
+const noEndpoints = ofRequest("no-endpoints")
+const notFound = ofRequest("not-found")
+const modelNotFound = ofRequest("model-not-found")
+const tooLong = ofRequest("too-long")
 const badRequest = verdict("bad-request", "request", "rejected", "never", "stated")
 const upstreamUnavailable = verdict("upstream-unavailable", "upstream", "unavailable", "backoff", "stated")
 const edgeUnavailable = verdict("edge-unavailable", "host", "unavailable", "backoff", "inferred")
+const edgeTimedOut: Expected = { ...edgeUnavailable, class: "edge-timed-out", billed: "maybe" }
 const unavailable = verdict("unavailable", "upstream", "unavailable", "backoff", "guessed")
 const unknown = verdict("unknown", "request", "rejected", "never", "guessed")
 
@@ -92,7 +117,11 @@ const cases: Readonly<Record<string, Case>> = {
   "401 without cookie": { ...said(401, "No cookie auth credentials found"), is: keyRejected },
   "401 of a revoked key": { ...said(401, "User not found."), is: keyRejected },
   "401 of invalid credentials": { ...said(401, "Invalid credentials"), is: keyRejected },
-  "401 without a body": { status: 401, body: undefined, is: keyRejected },
+  "401 of a page": { status: 401, headers: html, body: cloudflare, is: edgeBlocked },
+  "401 of a provider that refuses OpenRouter's own key there": {
+    ...said(401, "Provider returned error", { provider_name: "OpenAI", raw: "Unauthorized", is_byok: false }),
+    is: { ...upstreamUnavailable, confidence: "inferred" }
+  },
   "401 of the account's own provider key": {
     status: 401,
     body: {
@@ -215,7 +244,23 @@ const cases: Readonly<Record<string, Case>> = {
     ...said(402, "Please visit https://openrouter.ai/settings/credits and upgrade to a paid account"),
     is: accountExhausted
   },
-  "402 that says no more": { ...said(402, "Payment Required", { provider_name: null }), is: paymentRequired },
+  "402 of the account's own purse at a provider": {
+    ...said(402, "Provider returned error", {
+      provider_name: "DeepSeek",
+      raw: '{"error":{"message":"Insufficient Balance"}}',
+      is_byok: true
+    }),
+    is: byokExhausted
+  },
+  "402 of OpenRouter's purse at a provider": {
+    ...said(402, "Provider returned error", { provider_name: "DeepSeek", raw: "Insufficient Balance" }),
+    is: { ...upstreamUnavailable, confidence: "inferred" }
+  },
+  "402 of a page": { status: 402, headers: html, body: cloudflare, is: edgeBlocked },
+  "402 that says no more": {
+    ...said(402, "Payment Required", { provider_name: null, raw: null }),
+    is: paymentRequired
+  },
 
   // 403
   "403 of a key's cap, by the source": {
@@ -347,7 +392,7 @@ const cases: Readonly<Record<string, Case>> = {
   },
   "403 of a provider": {
     ...said(403, "Provider returned error", { provider_name: "Azure", raw: "denied" }),
-    is: routingRefused
+    is: { ...routingRefused, confidence: "inferred" }
   },
   "403 of an endpoint for management keys": {
     ...said(403, "Only management keys can perform this operation"),
@@ -363,7 +408,16 @@ const cases: Readonly<Record<string, Case>> = {
   "403 that says no more": { ...said(403, "Forbidden"), is: forbidden },
 
   // 408
-  "408 whoever answers": { ...said(408, "Request Timeout"), is: timedOut },
+  "408 whoever answers": {
+    ...said(408, "Request Timeout"),
+    is: { ...timedOut, confidence: "guessed", once: true }
+  },
+  "408 of a page": {
+    status: 408,
+    headers: html,
+    body: cloudflare,
+    is: { ...timedOut, confidence: "guessed", once: true }
+  },
 
   // 429
   "429 of the free tier's day": {
@@ -393,6 +447,41 @@ const cases: Readonly<Record<string, Case>> = {
       headers: { "X-RateLimit-Reset": String(tomorrow) }
     }),
     is: { ...freeTierSpent, until: tomorrow }
+  },
+  "429 of the free tier's day, without a reset": {
+    ...said(
+      429,
+      "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day"
+    ),
+    is: { ...freeTierSpent, until: tomorrow }
+  },
+  "429 of the account's own limit at a provider, by the source": {
+    ...said(429, "Provider returned error", { limit_source: "upstream_provider_byok" }),
+    is: byokThrottled
+  },
+  "429 of the account's own limit at a provider, with the time to wait": {
+    status: 429,
+    headers: { "retry-after": "20" },
+    body: {
+      error: {
+        code: 429,
+        message: "Provider returned error",
+        metadata: {
+          provider_name: "OpenAI",
+          raw: "Rate limit reached for gpt-4o in organization",
+          is_byok: true
+        }
+      }
+    },
+    is: { ...byokThrottled, until: now + 20_000 }
+  },
+  "429 of the pool at a provider that repeats a reset": {
+    status: 429,
+    headers: { "x-ratelimit-reset": String(now + 20_000) },
+    body: {
+      error: { code: 429, message: "Busy", metadata: { limit_source: "upstream_provider_shared_pool" } }
+    },
+    is: upstreamThrottled
   },
   "429 of the free tier, by the source": {
     ...said(429, "Slow down", { limit_source: "openrouter_free_tier_per_minute" }),
@@ -429,22 +518,137 @@ const cases: Readonly<Record<string, Case>> = {
   "429 that says no more": { ...said(429, "Rate limit exceeded"), is: throttled },
 
   // The request
-  "400 of an unknown model": { ...said(400, "x is not a valid model ID"), is: badRequest },
-  "400 of a budget of tokens": {
-    ...said(400, "Too many tokens", { error_type: "token_limit_exceeded" }),
+  "400 of an unknown model": { ...said(400, "x is not a valid model ID"), is: modelNotFound },
+  "400 of an unknown model, by the availability alone": {
+    status: 400,
+    body: {
+      error: { message: "No", http_status: 400, availability: { code: "model_not_found", retryable: false } }
+    },
+    is: modelNotFound
+  },
+  "400 of a model that speaks another skin": {
+    status: 400,
+    body: {
+      error: { message: "No", http_status: 400, availability: { code: "wrong_endpoint", retryable: false } }
+    },
     is: badRequest
   },
-  "404 without endpoints": { ...said(404, "No endpoints found for a/b:free."), is: badRequest },
+  "400 of a budget of tokens": {
+    ...said(400, "Too many tokens", { error_type: "token_limit_exceeded" }),
+    is: tooLong
+  },
+  "400 of a context that is too short": {
+    ...said(
+      400,
+      "This endpoint's maximum context length is 8192 tokens. However, you requested about 9000 tokens."
+    ),
+    is: tooLong
+  },
+  "400 of a content policy": {
+    ...said(400, "Refused", { error_type: "content_policy_violation" }),
+    is: moderated
+  },
+  "400 that says no more": { ...said(400, "Bad Request"), is: badRequest },
+  "404 without endpoints": { ...said(404, "No endpoints found for a/b:free."), is: noEndpoints },
+  "404 without endpoints, by the availability alone": {
+    status: 404,
+    body: {
+      error: { message: "No", http_status: 404, availability: { code: "no_endpoints", retryable: false } }
+    },
+    is: noEndpoints
+  },
+  "404 of a constraint that nothing meets": {
+    status: 404,
+    body: {
+      error: {
+        message: "No",
+        http_status: 404,
+        availability: {
+          code: "constraint_filtered",
+          retryable: false,
+          constraint: { field: "max_price", detail: "1" }
+        }
+      }
+    },
+    is: noEndpoints
+  },
+  "404 of a model that is no more": {
+    status: 404,
+    body: {
+      error: {
+        message: "Gone",
+        http_status: 404,
+        availability: { code: "model_deprecated", fallback_models: ["a/c"] }
+      }
+    },
+    is: modelDeprecated
+  },
+  "404 of a free variant that is no more": {
+    status: 404,
+    body: { error: { message: "Gone", http_status: 404, availability: { code: "free_variant_ended" } } },
+    is: modelDeprecated
+  },
+  "404 of privacy": {
+    status: 404,
+    body: {
+      error: {
+        message: "No",
+        http_status: 404,
+        availability: { code: "privacy_restricted", excluded_by: "zdr" }
+      }
+    },
+    is: privacyRestricted
+  },
   "404 of a data policy": {
+    ...said(
+      404,
+      "No endpoints found matching your data policy. Configure: https://openrouter.ai/settings/privacy"
+    ),
+    is: privacyRestricted
+  },
+  "404 of a guardrail that filters": {
     ...said(404, "No allowed providers are available for the selected model", {
       failed_routing_step: "Filter by Guardrails"
     }),
-    is: badRequest
+    is: privacyRestricted
+  },
+  "404 of providers that are not allowed": {
+    ...said(404, "No allowed providers are available for the selected model", {
+      requested_providers: ["x"],
+      available_providers: ["y"]
+    }),
+    is: noEndpoints
+  },
+  "404 of a provider's trouble that will pass": {
+    status: 404,
+    body: {
+      error: {
+        message: "Not now",
+        http_status: 404,
+        availability: { code: "model_unavailable_upstream", retryable: true, retry_after: 3 }
+      }
+    },
+    is: verdict("model-unavailable", "upstream", "unavailable", "backoff", "stated", now + 3000)
+  },
+  "404 of a provider's trouble that will not pass": {
+    status: 404,
+    body: {
+      error: {
+        message: "No",
+        http_status: 404,
+        availability: { code: "model_unavailable_upstream", retryable: false }
+      }
+    },
+    is: notFound
   },
   "404 of a provider": {
     ...said(404, "Provider returned error", { provider_name: "OpenAI", raw: "no such deployment" }),
-    is: badRequest
+    is: notFound
   },
+  "404 of a page": { status: 404, headers: html, body: cloudflare, is: notFound },
+  "405 of a method": { ...said(405, "Method Not Allowed"), is: badRequest },
+  "409 of a conflict": { ...said(409, "Conflict"), is: badRequest },
+  "412 of a condition": { ...said(412, "No", { error_type: "precondition_failed" }), is: badRequest },
   "413 of the edge": { status: 413, headers: html, body: cloudflare, is: badRequest },
   "422 of a parameter": { ...said(422, "Unprocessable"), is: badRequest },
 
@@ -468,7 +672,7 @@ const cases: Readonly<Record<string, Case>> = {
   "529 in the words of the other skin": {
     status: 529,
     body: { type: "error", error: { type: "overloaded_error", message: "Overloaded" }, request_id: null },
-    is: unavailable
+    is: upstreamUnavailable
   },
   "502 of the edge": { status: 502, headers: html, body: cloudflare, is: edgeUnavailable },
   "503 of the edge, with the time to wait": {
@@ -477,8 +681,38 @@ const cases: Readonly<Record<string, Case>> = {
     body: cloudflare,
     is: { ...edgeUnavailable, until: now + 120_000 }
   },
-  "524 of the edge": { status: 524, headers: html, body: cloudflare, is: edgeUnavailable },
-  "504 that says no more": { ...said(504, "Gateway Timeout"), is: unavailable },
+  "503 of a trouble that will not pass": {
+    status: 503,
+    body: {
+      error: {
+        message: "No",
+        http_status: 503,
+        availability: { code: "temporarily_unavailable", retryable: false }
+      }
+    },
+    is: { ...upstreamUnavailable, retryable: "never" }
+  },
+  "529 that says no more": {
+    ...said(529, "Overloaded"),
+    is: { ...upstreamUnavailable, confidence: "inferred" }
+  },
+  "504 of the edge": { status: 504, headers: html, body: cloudflare, is: edgeTimedOut },
+  "524 of the edge": { status: 524, headers: html, body: cloudflare, is: edgeTimedOut },
+  "504 that says no more": { ...said(504, "Gateway Timeout"), is: timedOut },
+  "504 of a provider": {
+    ...said(504, "Provider returned error", { provider_name: "OpenAI", error_type: "timeout" }),
+    is: timedOut
+  },
+  "524 of OpenRouter": { ...said(524, "A timeout occurred"), is: timedOut },
+  ...Object.fromEntries(
+    [520, 521, 522, 523, 525, 526, 527].flatMap((status) => [
+      [`${status} of the edge`, { status, headers: html, body: cloudflare, is: edgeUnavailable }],
+      [
+        `${status} in JSON`,
+        { ...said(status, "Cloudflare"), is: { ...edgeUnavailable, confidence: "guessed" } }
+      ]
+    ])
+  ),
 
   // 200 with an error in it
   "200 with an error of a provider for a body": {
@@ -522,7 +756,7 @@ const cases: Readonly<Record<string, Case>> = {
         }
       ]
     },
-    is: throttled
+    is: { ...throttled, billed: "maybe" }
   },
   "200 with a code in words": {
     status: 200,
@@ -554,7 +788,95 @@ const cases: Readonly<Record<string, Case>> = {
     body: { error: { code: 200, message: "?" } },
     is: unavailable
   },
-  "200 that is no JSON": { status: 200, body: undefined, is: edgeUnavailable },
+  "200 that is no JSON": {
+    status: 200,
+    body: undefined,
+    // A provider had accepted the request: it may have been an answer.
+    is: { ...edgeUnavailable, billed: "maybe" }
+  },
+  "200 with a string for an error": { status: 200, body: { error: "Something went wrong" }, is: unavailable },
+  "200 with an error that is no more than a message": {
+    status: 200,
+    body: { error: { message: "Something went wrong" } },
+    is: unavailable
+  },
+  "200 with an error that is true": {
+    status: 200,
+    body: { error: true, code: 429, message: "Too many requests" },
+    is: throttled
+  },
+  "403 with a string for an error": {
+    status: 403,
+    body: { error: "Key limit exceeded (daily limit)" },
+    is: { ...keyCapSpent, until: tomorrow }
+  },
+  "200 with a string for an error in a choice": {
+    status: 200,
+    body: { choices: [{ message: { content: "half" }, error: "Provider gone" }] },
+    is: { ...unavailable, billed: "maybe" }
+  },
+  "200 that ended in an error and does not say which": {
+    status: 200,
+    body: { choices: [{ message: { content: "half" }, finish_reason: "error" }] },
+    is: { ...unavailable, billed: "maybe" }
+  },
+  "200 with moderation for a word": {
+    status: 200,
+    body: { error: { code: "content_policy_violation", message: "No" } },
+    is: moderated
+  },
+  "200 with a word of which nothing is known, and a type": {
+    status: 200,
+    body: { error: { code: "E_WEIRD", message: "No", metadata: { error_type: "rate_limit_exceeded" } } },
+    is: throttled
+  },
+
+  // The other skins.
+  "200 of a response that failed": {
+    status: 200,
+    body: {
+      id: "gen-1",
+      object: "response",
+      status: "failed",
+      error: { code: "rate_limit_exceeded", message: "Rate limit exceeded" },
+      error_type: "rate_limit_exceeded",
+      output: []
+    },
+    is: throttled
+  },
+  "200 of a response that failed after it began": {
+    status: 200,
+    body: {
+      object: "response",
+      status: "failed",
+      error: { code: "server_error", message: "Provider disconnected" },
+      error_type: "provider_unavailable",
+      output: [{ type: "message" }]
+    },
+    is: { ...upstreamUnavailable, billed: "maybe" }
+  },
+  "200 of a response that failed without a word": {
+    status: 200,
+    body: { object: "response", status: "failed", error: null, output: [] },
+    is: unavailable
+  },
+  "401 of the messages skin": {
+    status: 401,
+    body: {
+      type: "error",
+      error: { type: "authentication_error", message: "User not found.", error_type: "authentication" },
+      request_id: null
+    },
+    is: keyRejected
+  },
+  "402 of the messages skin": {
+    status: 402,
+    body: {
+      type: "error",
+      error: { type: "billing_error", message: "Insufficient credits", error_type: "payment_required" }
+    },
+    is: accountExhausted
+  },
 
   // Where the status of HTTP and the code differ before an answer began, HTTP is right.
   "400 with another code in the body": {
@@ -562,6 +884,7 @@ const cases: Readonly<Record<string, Case>> = {
     body: { error: { code: 500, message: "Provider returned error", metadata: { provider_name: "OpenAI" } } },
     is: badRequest
   },
+  "418 that nobody has seen": { ...said(418, "teapot"), is: badRequest },
   "302 that was not followed": { status: 302, headers: html, body: undefined, is: unknown }
 }
 
@@ -669,6 +992,21 @@ describe("order", () => {
     assert.strictEqual(classify(said(402, message)).class, "in-flight-budget")
     const told = { limit_source: "openrouter_in_flight_budget", reason: "weight_exceeds_budget" }
     assert.strictEqual(classify(said(402, cannotAfford, told)).class, "in-flight-budget")
+  })
+
+  it("a limit that names itself is no other, whatever the message says", () => {
+    const of = (status: number, message: string, limit_source: string) =>
+      classify(said(status, message, { limit_source })).class
+    assert.strictEqual(of(402, keyTail, "openrouter_credits"), "account-exhausted")
+    assert.strictEqual(of(402, `${cannotAfford} ${keyTail}`, "openrouter_credits"), "over-account-balance")
+    assert.strictEqual(of(402, "Insufficient credits", "openrouter_key_limit"), "key-cap-spent")
+    assert.strictEqual(
+      of(402, `in-flight requests ${accountTail}`, "openrouter_credits"),
+      "account-exhausted"
+    )
+    assert.strictEqual(of(429, "free-models-per-day", "upstream_provider_shared_pool"), "upstream-throttled")
+    // A name of tomorrow tells nothing yet: the message still does.
+    assert.strictEqual(of(402, keyTail, "openrouter_tomorrow"), "key-cap-spent")
   })
 
   it("a limit of OpenRouter's own goes before the signs of a provider", () => {
@@ -891,143 +1229,312 @@ describe("the outcome", () => {
   })
 })
 
-// --- anything may come ------------------------------------------------------------------------------------------------
-
-const names = [
-  ..."error code message metadata error_type http_status availability retry_after limit_source provider_name raw".split(
-    " "
-  ),
-  ..."user_id choices headers X-RateLimit-Reset resets_at reasons patterns flagged_input scope reason".split(
-    " "
-  ),
-  ..."toString valueOf constructor __proto__ then length 0".split(" ")
-]
-const texts = [
-  ..."openrouter_key_limit openrouter_credits upstream_provider_byok capacity_exhausted 429 402 server_error".split(
-    " "
-  ),
-  ..."Insufficient credits|Key limit exceeded (daily limit)|can only afford|2026-11-21T00:00:00Z|1795305600000|".split(
-    "|"
-  ),
-  "+275760-09-13T00:00:00.000Z",
-  "\u0000"
-]
-const numbers = [0, -1, 1, 40, 200, 299, 300, 401, 402, 403, 429, 503, 599, 600, 1e13, 1e308, -1e308, 0.5]
-
-/** Any JSON, made of the words that the classifier looks for. */
-const jsonOf = (random: () => number, depth = 0): unknown => {
-  const one = <A>(list: ReadonlyArray<A>): A => list[Math.floor(random() * list.length)]!
-  const kind = Math.floor(random() * (depth > 4 ? 4 : 8))
-  switch (kind) {
-    case 0:
-      return null
-    case 1:
-      return random() < 0.5
-    case 2:
-      return one(numbers)
-    case 3:
-      return one(texts)
-    case 4:
-      return Array.from({ length: Math.floor(random() * 4) }, () => jsonOf(random, depth + 1))
-    default:
-      // As JSON.parse makes it, so that "__proto__" is a field like any other.
-      return JSON.parse(
-        `{${Array.from({ length: Math.floor(random() * 6) }, () => `${JSON.stringify(one(names))}:${JSON.stringify(jsonOf(random, depth + 1))}`).join()}}`
-      )
-  }
-}
-
-const oddities = [
-  undefined,
-  null,
-  NaN,
-  Infinity,
-  -1,
-  12,
-  true,
-  {},
-  [],
-  ["5"],
-  "",
-  "5",
-  "garbage",
-  "1e400",
-  "9".repeat(400)
-]
-const oddStatuses = [...numbers, NaN, Infinity, -Infinity, "429", null, undefined, {}]
-
-const anything = (seed: number): { answer: Classifier.Answer; time: number } => {
-  const random = rngOf(seed)
-  const one = <A>(list: ReadonlyArray<A>): A => list[Math.floor(random() * list.length)]!
-  return {
-    answer: {
-      status: random() < 0.8 ? 100 + Math.floor(random() * 500) : (one(oddStatuses) as number),
-      headers: {
-        "retry-after": one(oddities),
-        "x-ratelimit-reset": one([...oddities, "1795305600000"])
-      } as Record<string, string>,
-      body:
-        random() < 0.7
-          ? { error: jsonOf(random), choices: jsonOf(random), user_id: jsonOf(random) }
-          : jsonOf(random)
-    },
-    time: one([now, 0, 8.64e15 - 1])
-  }
-}
-
-describe("whatever comes", () => {
-  it.prop(
-    "neither classify nor toOutcome throws, and a fault asks for a time that a clock can hold",
-    [Schema.Int],
-    ([seed]) => {
-      const { answer, time } = anything(seed)
-      const found = Classifier.classify(answer, time)
-      if (found === undefined) return
-      const outcome = Classifier.toOutcome(found)
-      if (outcome._tag === "Faulted" && outcome.retryAfter !== undefined) {
-        assert.isTrue(Duration.toMillis(outcome.retryAfter) >= 0)
-      }
-    },
-    { arbitrary: { runs: 3000 } }
-  )
-
-  it("a code that cannot be made a number is no reason to throw", () => {
-    const body = JSON.parse('{"error":{"code":{"toString":1,"valueOf":1},"message":"x"}}')
-    assert.strictEqual(classify({ status: 200, body }).class, "unavailable")
+describe("the outcome of a fault within the request's own model", () => {
+  const byok = said(429, "Provider returned error", {
+    provider_name: "OpenAI",
+    raw: "slow down",
+    is_byok: true
   })
 
-  it.prop(
-    "moderation never becomes anybody's fault",
-    [Schema.Int],
-    ([seed]) => {
-      const random = rngOf(seed)
-      const signs = [
-        { metadata: { patterns: jsonOf(random) } },
-        { metadata: { reasons: jsonOf(random), provider_name: "OpenAI", raw: jsonOf(random) } },
-        { metadata: { flagged_input: jsonOf(random), model_slug: "a/b" } },
-        { metadata: { error_type: "content_policy_violation" } },
-        { metadata: { error_type: "refusal", provider_code: jsonOf(random) } },
-        { error_type: "refusal" },
-        { message: "Your input was flagged" },
-        { message: "a violation of provider Terms Of Service." }
-      ]
-      const sign = signs[Math.floor(random() * signs.length)]!
-      const message = [
-        "Forbidden",
-        "management key",
-        "Provider returned error",
-        "settings/keys",
-        "in-flight requests"
-      ][Math.floor(random() * 5)]
-      const body = {
-        error: { code: 403, message, availability: jsonOf(random), ...sign },
-        user_id: jsonOf(random)
-      }
-      const headers = { "retry-after": "5", "x-ratelimit-reset": String(tomorrow) }
-      for (const status of [403, 200]) {
-        assert.strictEqual(Classifier.toOutcome(classify({ status, headers, body }))._tag, "Ignored")
-      }
-    },
-    { arbitrary: { runs: 2000 } }
+  it("names the model of the lease", () => {
+    assert.deepInclude(Classifier.toOutcome(classify(byok), { upstream: "openai/gpt-4o-mini" }), {
+      scope: "account",
+      within: "openai/gpt-4o-mini",
+      retryAfter: Duration.seconds(5)
+    })
+  })
+
+  it("benches nobody where the model has no name: least of all the account for all models", () => {
+    assert.deepInclude(Classifier.toOutcome(classify(byok)), {
+      scope: "account",
+      within: undefined,
+      retryAfter: Duration.zero,
+      retryable: "rotate"
+    })
+  })
+
+  it("leaves other ends of a model's id as they are", () => {
+    const free = classify(said(429, "Rate limit exceeded: free-models-per-min"))
+    assert.deepInclude(Classifier.toOutcome(free, { upstream: "a/b:free" }), { within: ":free" })
+  })
+})
+
+describe("the bill of a failure", () => {
+  const cost = (one: Omit<Case, "is">) => Classifier.toOutcome(classify(one)).cost
+
+  it("is nothing for what was refused", () => {
+    for (const status of [400, 401, 402, 403, 404, 413, 429, 500, 502, 503, 520, 529]) {
+      assert.strictEqual(cost(said(status, "No")), 0, String(status))
+    }
+  })
+
+  it("is not known for what may have run: the hold stays", () => {
+    for (const status of [408, 504, 524]) assert.isUndefined(cost(said(status, "Too late")), String(status))
+    assert.isUndefined(cost({ status: 524, headers: html, body: cloudflare }))
+    assert.isUndefined(cost({ status: 200, body: undefined }))
+    assert.isUndefined(
+      cost({ status: 200, body: { choices: [{ message: {}, error: { code: 403, message: "" } }] } })
+    )
+  })
+
+  it("is what the answer says, where it says it", () => {
+    const half = { message: { content: "half" }, error: { code: 502, message: "Gone" } }
+    assert.strictEqual(cost({ status: 200, body: { choices: [half], usage: { cost: 0.25 } } }), 0.25)
+    assert.strictEqual(cost({ status: 504, body: { error: { message: "Late" }, usage: { cost: 0 } } }), 0)
+    for (const odd of [-1, NaN, Infinity, "1", null]) {
+      assert.isUndefined(cost({ status: 504, body: { error: { message: "Late" }, usage: { cost: odd } } }))
+    }
+  })
+})
+
+describe("one retry at most", () => {
+  it("is for the first attempt alone", () => {
+    const late = classify(said(408, "Request Timeout"))
+    const retryable = (attempt?: number) => {
+      const outcome = Classifier.toOutcome(late, attempt === undefined ? {} : { attempt })
+      return outcome._tag === "Faulted" && outcome.retryable
+    }
+    assert.deepStrictEqual(
+      [retryable(), retryable(0), retryable(1), retryable(2)],
+      ["backoff", "backoff", "never", "never"]
+    )
+  })
+})
+
+describe("names of headers", () => {
+  for (const change of [
+    (name: string) => name,
+    (name: string) => name.toUpperCase(),
+    (name: string) => name.toLowerCase()
+  ]) {
+    it(`may be ${change("Retry-After")} and ${change("X-RateLimit-Reset")}`, () => {
+      const retry = { ...said(503, "Unavailable"), headers: { [change("Retry-After")]: "30" } }
+      assert.strictEqual(classify(retry).until, now + 30_000)
+      const reset = { [change("X-RateLimit-Reset")]: String(now + 7000) }
+      assert.strictEqual(classify({ ...said(429, "Rate limit exceeded"), headers: reset }).until, now + 7000)
+      assert.strictEqual(classify(said(429, "Rate limit exceeded", { headers: reset })).until, now + 7000)
+    })
+  }
+})
+
+describe("times that are far off", () => {
+  const day = 24 * hour
+
+  it("are cut to the longest period of a cap, and of a limit of requests", () => {
+    const cap = (resets_at: string) =>
+      classify(said(403, "Key limit exceeded (total limit)", { resets_at })).until
+    assert.strictEqual(cap("2026-12-21T12:00:00Z"), at("2026-12-21T12:00:00Z"))
+    assert.strictEqual(cap("2099-01-01T00:00:00Z"), now + 33 * day)
+    const budget = { limit_source: "openrouter_guardrail_budget", resets_at: "+275760-09-13T00:00:00.000Z" }
+    assert.strictEqual(classify(said(403, "", budget)).until, now + 33 * day)
+
+    const rate = (reset: number, message: string) =>
+      classify({ ...said(429, message), headers: { "x-ratelimit-reset": String(reset) } }).until
+    for (const message of ["Rate limit exceeded", "Rate limit exceeded: free-models-per-day"]) {
+      assert.strictEqual(rate(now + 25 * hour, message), now + 25 * hour)
+      assert.strictEqual(rate(now + 26 * hour, message), now + 25 * hour)
+      assert.strictEqual(rate(9e13, message), now + 25 * hour)
+    }
+  })
+
+  it("are those of the module", () => {
+    assert.deepStrictEqual(
+      [Classifier.maxRetryAfter, Classifier.maxRateLimitReset, Classifier.maxCapReset],
+      [hour, 25 * hour, 33 * day]
+    )
+  })
+})
+
+describe("what OpenRouter tried before", () => {
+  it("is kept, as far as it can be read", () => {
+    const tried = (previous_errors: unknown) =>
+      classify(said(429, "", { previous_errors })).facts.previousErrors
+    assert.deepStrictEqual(tried([{ provider: "anthropic", code: "capacity_exhausted", status: 429 }]), [
+      { provider: "anthropic", code: "capacity_exhausted", status: 429 }
+    ])
+    assert.deepStrictEqual(tried([null, 5, {}, { provider: "x" }, { provider: "y", code: 1, status: "2" }]), [
+      { provider: "x", code: "", status: undefined },
+      { provider: "y", code: "", status: undefined }
+    ])
+    for (const odd of [undefined, null, {}, "x"]) assert.deepStrictEqual(tried(odd), [])
+  })
+})
+
+describe("the names of the classes", () => {
+  it("are those of the rows, each once", () => {
+    assert.deepStrictEqual(new Set(Classifier.known), new Set(Classifier.rows.map((row) => row.class)))
+    assert.strictEqual(new Set(Classifier.known).size, Classifier.known.length)
+  })
+
+  it("are a type to switch over", () => {
+    const other: Classifier.Known = "key-rejected"
+    // @ts-expect-error: no row has this class.
+    const wrong: Classifier.Known = "key-rejectd"
+    assert.notStrictEqual<string>(other, wrong)
+  })
+
+  it("the rows can be changed one by one, and given back as a table", () => {
+    const mine = Classifier.rows.map((row): Classifier.Row =>
+      row.class === "forbidden" ? { ...row, scope: "request", retryable: "never" } : row
+    )
+    assert.strictEqual(classify(said(403, "Forbidden"), mine).scope, "request")
+    assert.strictEqual(classify(said(401, "User not found."), mine).class, "key-rejected")
+  })
+
+  it("a row of the user's may say more: where, and whether it is billed", () => {
+    const mine: Classifier.Row = {
+      class: "mine",
+      status: (status) => status === 418,
+      scope: "account",
+      reason: "throttled",
+      retryable: "rotate",
+      confidence: "stated",
+      within: "upstream",
+      billed: "maybe",
+      once: true
+    }
+    const found = classify(said(418, "teapot"), [mine])
+    assert.deepInclude(Classifier.toOutcome(found, { upstream: "a/b", attempt: 1 }), {
+      within: "a/b",
+      cost: undefined,
+      retryable: "never"
+    })
+  })
+})
+
+describe("an event of a stream", () => {
+  const event = (body: unknown) => Classifier.classifyEvent(body, now)?.class
+  const response = (error: unknown, more: object = {}) => ({
+    type: "response.failed",
+    response: { id: "gen-1", object: "response", status: "failed", error, output: [], ...more },
+    sequence_number: 7
+  })
+
+  it("that is no failure is none", () => {
+    for (const body of [
+      undefined,
+      null,
+      5,
+      "error",
+      [],
+      {},
+      { choices: [] },
+      { choices: [{ index: 0, delta: { content: "error" }, finish_reason: null }] },
+      { choices: [{ delta: {}, finish_reason: "stop" }], usage: { cost: 0.1 }, error: null },
+      { type: "response.created", response: { object: "response", status: "in_progress", error: null } },
+      { type: "response.output_text.delta", delta: "error" },
+      { type: "response.incomplete", response: { object: "response", status: "incomplete", error: null } },
+      { type: "message_start", message: { role: "assistant" } },
+      { type: "ping" }
+    ]) {
+      assert.isUndefined(Classifier.classifyEvent(body, now), JSON.stringify(body))
+    }
+  })
+
+  for (const [name, body, expected] of [
+    [
+      "a number",
+      JSON.parse(
+        '{"id":"gen-abc123","object":"chat.completion.chunk","created":1234567890,"model":"openai/gpt-4o","provider":"OpenAI","error":{"code":429,"message":"Rate limit exceeded","metadata":{"error_type":"rate_limit_exceeded"}},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}'
+      ),
+      "throttled"
+    ],
+    [
+      "a word",
+      JSON.parse(
+        '{"id":"gen-abc123","object":"chat.completion.chunk","provider":"openai","error":{"code":"server_error","message":"Provider disconnected unexpectedly"},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}'
+      ),
+      "unavailable"
+    ],
+    [
+      "a number in a string",
+      { error: { code: "402", message: "Insufficient credits" } },
+      "account-exhausted"
+    ],
+    ["no code", { choices: [{ delta: {}, finish_reason: "error" }] }, "unavailable"],
+    ["a cap", { error: { code: 403, message: "Key limit exceeded (daily limit)." } }, "key-cap-spent"],
+    ["moderation", { error: { code: 403, message: "No", metadata: { reasons: ["x"] } } }, "moderated"],
+    ["`response.failed`, throttled", response({ code: "rate_limit_exceeded", message: "" }), "throttled"],
+    ["`response.failed`, broken", response({ code: "server_error", message: "" }), "unavailable"],
+    [
+      "`response.failed`, with a type",
+      response({ code: "server_error", message: "" }, { error_type: "provider_overloaded" }),
+      "upstream-unavailable"
+    ],
+    ["`response.failed`, without a word", response(null), "unavailable"],
+    ["`response.failed`, without a response", { type: "response.failed" }, "unavailable"],
+    ["`response.error`", { type: "response.error", code: 502, message: "Gone" }, "unavailable"],
+    [
+      "`error`, flat",
+      { type: "error", code: "insufficient_quota", message: "", param: null },
+      "payment-required"
+    ],
+    ["`error`, with nothing in it", { type: "error" }, "unavailable"]
+  ] as const) {
+    it(`with ${name} is ${expected}`, () => {
+      assert.strictEqual(event(body), expected)
+    })
+  }
+
+  for (const [word, expected] of [
+    ["invalid_request_error", "bad-request"],
+    ["authentication_error", "key-rejected"],
+    ["billing_error", "payment-required"],
+    ["permission_error", "forbidden"],
+    ["not_found_error", "not-found"],
+    ["request_too_large", "bad-request"],
+    ["rate_limit_error", "throttled"],
+    ["api_error", "unavailable"],
+    ["timeout_error", "timed-out"],
+    ["overloaded_error", "upstream-unavailable"],
+    ["content_policy_violation", "moderated"],
+    ["refusal", "moderated"],
+    ["context_length_exceeded", "too-long"],
+    ["an_error_of_tomorrow", "unavailable"]
+  ] as const) {
+    it(`with the word ${word} is ${expected}, as a type and as a code`, () => {
+      assert.strictEqual(
+        event({ type: "error", error: { type: word, message: "" }, request_id: null }),
+        expected
+      )
+      assert.strictEqual(event({ error: { code: word, message: "" } }), expected)
+    })
+  }
+
+  it("reads the user's rows first", () => {
+    const mine: Classifier.Row = {
+      ...Classifier.rows[0]!,
+      status: () => true,
+      when: undefined,
+      class: "mine"
+    }
+    assert.strictEqual(Classifier.classifyEvent({ error: "x" }, now, [mine])?.class, "mine")
+  })
+
+  it("costs nothing before its stream has said anything", () => {
+    const failed = Classifier.classifyEvent({ error: { code: 502, message: "" } }, now)!
+    assert.strictEqual(Classifier.toOutcome(failed).cost, 0)
+  })
+})
+
+describe("docs/failure-domains.md", () => {
+  const page = readFileSync(new URL("../../../docs/failure-domains.md", import.meta.url), "utf8")
+  // status | what it says | `class` | scope | reason | retry | until | confidence
+  const lines = Array.from(
+    page.matchAll(/^\|.*?\| `([a-z-]+)` \| ([^|]+) \| (\w+) \| (\w+) \| [^|]+ \| (\w+) \|$/gm),
+    ([, ...cells]) => cells
   )
+
+  it("has the table, row by row", () => {
+    assert.deepStrictEqual(
+      lines,
+      Classifier.rows.map(({ class: name, confidence, reason, retryable, scope }) => [
+        name,
+        typeof scope === "function" ? "`key`, `workspace` or `account`" : `\`${scope}\``,
+        reason,
+        retryable,
+        confidence
+      ])
+    )
+  })
 })

@@ -21,6 +21,8 @@ export interface Strategy {
 export interface Demand {
   readonly strategy: Strategy
   readonly context: PickContext
+  /** The request's own facts. */
+  readonly filter: Filter | undefined
   /** Ids this request was already refused on. */
   readonly tried: ReadonlySet<string> | undefined
   readonly now: () => number
@@ -44,8 +46,11 @@ export const anyDemand = (nowMillis: number): Demand => ({
     affinity: undefined,
     upstream: undefined,
     tokens: undefined,
+    promptTokens: undefined,
+    fallbacks: undefined,
     estimate: undefined
   },
+  filter: undefined,
   tried: undefined,
   now: () => nowMillis
 })

@@ -147,9 +147,21 @@ export class Domains {
     domain.shortage = { reason: "insufficient", scope, since: old?.since ?? nowMillis, until, estimate }
   }
 
-  /** Benches a domain by hand: other processes hear of it. */
-  benchByHand(scope: FaultScope, id: string, reason: FaultReason, since: number, until: number): void {
-    this.bench(scope, id, undefined, reason, since, until)
+  /** Benches a domain by hand, for so long or else for its cooldown: other processes hear of it. */
+  benchByHand(
+    scope: FaultScope,
+    id: string,
+    reason: FaultReason,
+    since: number,
+    millis: number | undefined
+  ): void {
+    const old = this.named(scope, id)?.bench
+    // Whoever leaves the time to the pool tells of a fault, and one that returns lasts longer.
+    const strikes = millis !== undefined || old?.reason !== reason ? 0 : old.strikes + 1
+    const lasting = millis ?? cooldownMillis(this.options.cooldowns[reason], strikes)
+    if (millis === undefined && lasting <= 0) return
+    const until = since + lasting
+    this.bench(scope, id, undefined, reason, since, until, strikes)
     this.options.publish({ _tag: "Benched", scope, id, within: undefined, reason, since, until })
   }
 
@@ -159,11 +171,12 @@ export class Domains {
     within: string | undefined,
     reason: FaultReason,
     since: number,
-    until: number
+    until: number,
+    strikes = 0
   ): void {
     const domain = this.named(scope, id)
     if (domain === undefined) return
-    this.set(domain, { within, reason, since, until, strikes: 0 })
+    this.set(domain, { within, reason, since, until, strikes })
     this.options.changed()
   }
 

@@ -19,6 +19,12 @@ import { usable } from "./ledger.ts"
 import { OpenLease } from "./openLease.ts"
 import { WaitRoom } from "./waitRoom.ts"
 
+/** Who owns a key, as far as it is said. */
+export interface Owner {
+  readonly account?: string | undefined
+  readonly workspace?: string | undefined
+}
+
 export interface EngineOptions {
   readonly cooldowns: Cooldowns
   /** Milliseconds after which a reading of credit is too old to go by. */
@@ -81,7 +87,21 @@ export class Engine {
 
   /** An answer told whose key it is. What the user has declared stays. */
   private adopt(entry: Entry, account: string): void {
-    if (entry.key.account === undefined && !entry.removed) this.change(entry, { ...entry.key, account })
+    if (entry.key.account === undefined) this.learn(entry, { account })
+  }
+
+  /** What is said of the owner is taken where the user has declared nothing, and where only hearsay was before. */
+  learn(entry: Entry, said: Owner): void {
+    const { key, learnt } = entry
+    if (entry.removed) return
+    const owner = { account: key.account, workspace: key.workspace }
+    for (const field of ["account", "workspace"] as const) {
+      const name = said[field]
+      if (name === undefined || (owner[field] !== undefined && owner[field] !== learnt[field])) continue
+      owner[field] = learnt[field] = name
+    }
+    if (owner.account !== key.account || owner.workspace !== key.workspace)
+      this.change(entry, { ...key, ...owner })
   }
 
   drain(entry: Entry, nowMillis: number): void {
@@ -169,18 +189,17 @@ export class Engine {
       const spent = this.spent(entry, context)
       if (spent !== undefined) return spent
     }
-    const open = strategy.breaker.filter(view, context) ?? strategy.filter?.(view, context)
+    const open =
+      strategy.breaker.filter(view, context) ??
+      strategy.filter?.(view, context) ??
+      demand.filter?.(view, context)
     if (open !== undefined) return open
     return view.inFlight >= view.maxInFlight ? saturated : undefined
   }
 
   private spent(entry: Entry, context: PickContext): Ineligible | undefined {
     const { ledger, view } = entry
-    if (ledger.outdated(context.nowMillis, this.options.creditMaxAge)) {
-      ledger.forget()
-      view.credit = undefined
-      return undefined
-    }
+    if (this.age(entry, context.nowMillis)) return undefined
     const credit = view.credit!
     if (credit > 0 && (context.estimate === undefined || context.estimate <= credit)) return undefined
     return {
@@ -191,6 +210,14 @@ export class Engine {
     }
   }
 
+  /** Forgets a reading that is too old to go by; `true` if it was. */
+  private age({ ledger, view }: Entry, nowMillis: number): boolean {
+    if (!ledger.outdated(nowMillis, this.options.creditMaxAge)) return false
+    ledger.forget()
+    view.credit = undefined
+    return true
+  }
+
   /** Why each key cannot serve the demand; `undefined` for one that can. Changes nothing. */
   verdicts(demand: Demand): ReadonlyArray<readonly [Entry, Ineligible | undefined]> {
     const blocked = this.domains.blocked(demand.context)
@@ -199,6 +226,8 @@ export class Engine {
 
   /** The same by the pool's own facts alone, for no request in particular. */
   inspect(nowMillis: number): ReadonlyArray<readonly [Entry, Ineligible | undefined]> {
+    // A key that is out for another reason is not asked for its credit.
+    for (const entry of this.entries) this.age(entry, nowMillis)
     return this.verdicts(anyDemand(nowMillis))
   }
 
@@ -250,19 +279,24 @@ export class Engine {
 
   credit(entry: Entry, reading: Reading, nowMillis: number): void {
     const before = entry.ledger.credit
-    entry.ledger.read(reading, nowMillis)
+    if (!entry.ledger.read(reading, nowMillis)) return
     // A top-up: what was too dear before may be affordable now.
     if (entry.ledger.credit === undefined || (before !== undefined && entry.ledger.credit > before)) {
       entry.own.shortage = undefined
     }
     entry.view.credit = entry.ledger.credit
+    entry.view.includesByok = reading.includesByok ?? entry.view.includesByok
     this.options.emit({ _tag: "CreditRead", keyId: entry.key.id, credit: entry.view.credit })
     // A cap that shows headroom again ends the exhaustion of the key; what the account owes is not in a key's reading.
     const { bench } = entry.own
-    const headroom = reading.remaining === undefined || reading.remaining > 0
-    if (headroom && bench?.reason === "exhausted" && (reading.requestedAt ?? nowMillis) > bench.since) {
-      this.domains.readmit("key", entry.key.id)
-    }
+    // A source that lags would show what was left before the key ran dry.
+    const requestedAt = reading.requestedAt ?? nowMillis
+    const refilled =
+      bench?.reason === "exhausted" &&
+      (reading.remaining === undefined || reading.remaining > 0) &&
+      requestedAt - (reading.lag ?? 0) > bench.since
+    const accepted = bench?.reason === "rejected" && reading.accepted === true && requestedAt > bench.since
+    if (refilled || accepted) this.domains.readmit("key", entry.key.id)
     this.waiting.wake()
   }
 

@@ -18,6 +18,8 @@ export class Entry {
   readonly own: Domain
   account!: Domain
   workspace!: Domain
+  /** What was learnt of the owner, not declared: it gives way to what is learnt later. */
+  readonly learnt: { account: string | undefined; workspace: string | undefined }
   /** Set while the key takes no new requests. */
   draining: Ineligible | undefined
   removed = false
@@ -36,7 +38,15 @@ export class Entry {
   constructor(key: Key) {
     this.key = key
     this.own = new Domain("key", key.id)
-    this.view = { ...traitsOf(key), id: key.id, inFlight: 0, credit: undefined, latency: undefined }
+    this.learnt = { account: undefined, workspace: undefined }
+    this.view = {
+      ...traitsOf(key),
+      id: key.id,
+      inFlight: 0,
+      credit: undefined,
+      includesByok: undefined,
+      latency: undefined
+    }
   }
 
   adopt(key: Key): void {

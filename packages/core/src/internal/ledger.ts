@@ -2,6 +2,7 @@
  * The credit of one key between two readings: reading − debits since − holds of requests in flight.
  */
 import type { Reading } from "../Credits.ts"
+import { Burn } from "./burn.ts"
 
 /** Debits are kept by the second, and no more than this many: older ones join their neighbour. */
 const maxDebits = 512
@@ -21,9 +22,14 @@ export class Ledger {
   private debits: Array<Debit> = []
   private debited = 0
   private held = 0
+  private readonly burn = new Burn()
+  private freshFor = Infinity
+  private unread = false
   /** When the reading was asked for; `undefined` before the first. */
   readAt: number | undefined
   resetsAt: number | undefined
+  /** USD of the cap; `undefined` if there is none, or it is not known. */
+  limit: number | undefined
 
   /** USD left; `undefined` if uncapped or not known. */
   get credit(): number | undefined {
@@ -42,6 +48,7 @@ export class Ledger {
     if (this.held < 1e-9) this.held = 0
     const debit = usable(cost)
     if (debit === 0) return
+    this.burn.add(debit, nowMillis)
     this.debited += debit
     const last = this.debits.at(-1)
     if (last !== undefined && nowMillis - last.at < bucketMillis) last.usd += debit
@@ -57,18 +64,39 @@ export class Ledger {
    * Takes a reading. What settled before it was asked for (less the lag of its source) is in it and is dropped here;
    * what settled later, or is in flight, is not in it and stays. So nothing is missed, and counted twice only within the
    * lag, where the error is on the safe side.
+   *
+   * Answers `false` to a reading that was asked for before the last one, and takes nothing from it.
    */
-  read(reading: Reading, nowMillis: number): void {
+  read(reading: Reading, nowMillis: number): boolean {
     const requestedAt = reading.requestedAt ?? nowMillis
-    if (this.readAt !== undefined && requestedAt < this.readAt) return
+    if (this.readAt !== undefined && requestedAt < this.readAt) return false
     // `null` is how OpenRouter says that there is no cap.
     this.remaining = reading.remaining ?? undefined
     this.readAt = requestedAt
     this.resetsAt = reading.resetsAt
+    this.limit = reading.limit ?? undefined
+    this.freshFor = reading.freshFor ?? Infinity
+    this.unread = false
     const horizon = requestedAt - (reading.lag ?? 0)
     // A bucket holds up to a second of debits behind its time, so it is dropped only when all of it is before the horizon.
     this.debits = this.debits.filter((debit) => debit.at + bucketMillis > horizon)
     this.debited = this.debits.reduce((sum, debit) => sum + debit.usd, 0)
+    return true
+  }
+
+  /** A reading that was due did not come: what is known stays, and is stale. */
+  miss(): void {
+    this.unread = true
+  }
+
+  /** Whether there is a reading, and a younger one was due. */
+  stale(nowMillis: number): boolean {
+    return this.readAt !== undefined && (this.unread || nowMillis - this.readAt > this.freshFor)
+  }
+
+  /** USD an hour that requests on this key cost of late. */
+  burnRate(nowMillis: number): number {
+    return this.burn.rate(nowMillis)
   }
 
   /** Whether the last reading is too old to go by, or the cap has been filled up since. */

@@ -8,7 +8,7 @@ import type { HttpClientError } from "effect/http"
 import { ChatChunk, text } from "../ChatChunk.ts"
 import * as ChatResponse from "../ChatResponse.ts"
 import { Broken, OpenRouterError, Undecodable } from "../OpenRouterError.ts"
-import type { Seen } from "./streamWatch.ts"
+import { parse, type Seen } from "./streamWatch.ts"
 import type { StreamedBody } from "./streaming.ts"
 
 const decodeChunk = Schema.decodeUnknownEffect(ChatChunk)
@@ -18,6 +18,7 @@ const decodeUsage = Schema.decodeUnknownOption(ChatResponse.Usage)
 export const chunksOf = (body: StreamedBody, keyId: string): Stream.Stream<ChatChunk, OpenRouterError> => {
   // The partial text rides on the error of a stream that breaks, so it is kept while the stream runs.
   let said = ""
+  let begun = false
   const broken = (kind: Broken["class"], description: string, cause?: unknown) => {
     const usage = decodeUsage(body.watch.usage)
     return new OpenRouterError({
@@ -40,13 +41,20 @@ export const chunksOf = (body: StreamedBody, keyId: string): Stream.Stream<ChatC
     if (data === "[DONE]") return Effect.succeed(undefined)
     if (failure !== undefined) return Effect.fail(broken(failure.class, failure.facts.message))
     return Effect.mapBoth(decodeChunk(parsed ?? parse(data)), {
-      onFailure: (error) =>
-        new OpenRouterError({ reason: new Undecodable({ description: error.message, body: data }) }),
+      onFailure: ({ message }) => {
+        const reason = new Undecodable({ description: message, body: data })
+        return begun ? broken("undecodable", message, reason) : new OpenRouterError({ reason })
+      },
       onSuccess: (chunk) => {
+        begun = true
         said += text(chunk)
         return chunk
       }
     })
+  }
+  if (!body.hasEvents) {
+    const reason = new Undecodable({ description: "The answer is no stream of events", body: undefined })
+    return Stream.ensuring(Stream.fail(new OpenRouterError({ reason })), body.finish)
   }
   return body.pieces.pipe(
     Stream.mapError((error: HttpClientError.HttpClientError) => broken("transport", error.message, error)),
@@ -69,13 +77,14 @@ export const chunksOf = (body: StreamedBody, keyId: string): Stream.Stream<ChatC
 /** An answer that came whole although a stream was asked for. */
 export const chunkOf = (response: ChatResponse.ChatResponse): ChatChunk => ({
   ...response,
-  choices: response.choices.map(({ message, ...choice }) => ({ ...choice, delta: message }) as never)
+  choices: response.choices.map(
+    ({ message, ...choice }) =>
+      ({ ...choice, delta: message && { ...message, content: plain(message.content) } }) as never
+  )
 })
 
-const parse = (data: string): unknown => {
-  try {
-    return JSON.parse(data)
-  } catch {
-    return undefined
-  }
-}
+/** Chunks have text where whole answers may have parts. */
+const plain = (content: unknown): unknown =>
+  Array.isArray(content)
+    ? content.map((part) => (typeof part?.text === "string" ? part.text : "")).join("")
+    : content

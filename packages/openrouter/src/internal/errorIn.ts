@@ -19,25 +19,26 @@ export const text = (value: unknown): string => (typeof value === "string" ? val
 export const errorIn = (value: unknown): Fields | undefined => {
   const body = record(value)
   if (body === undefined) return undefined
-  const { choices, error, response, type } = body
-  const top = record(error) ?? worded(error)
+  const { choices, error, type } = body
+  const top = own(body)
   if (top !== undefined) return top
   if (type === "error" || type === "response.error" || error === true) return body
-  if (type === "response.failed") return errorIn(response) ?? silent
+  if (type === "response.failed") return own(record(body["response"])) ?? silent
   if (body["object"] === "response" && body["status"] === "failed") return silent
   if (!Array.isArray(choices)) return undefined
   for (const choice of choices) {
     const fields = record(choice)
-    const inside = record(fields?.["error"]) ?? worded(fields?.["error"])
+    const inside = own(fields)
     if (inside !== undefined) return inside
     if (fields?.["finish_reason"] === "error") return silent
   }
   return undefined
 }
 
-/** A string in place of the object. */
-const worded = (value: unknown): Fields | undefined =>
-  typeof value === "string" && value !== "" ? { message: value } : undefined
+const own = (fields: Fields | undefined): Fields | undefined => {
+  const error = fields?.["error"]
+  return typeof error === "string" && error !== "" ? { message: error } : record(error)
+}
 
 /** A failure that does not say what it is. */
 const silent: Fields = {}

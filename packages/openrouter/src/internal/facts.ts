@@ -18,7 +18,7 @@ export interface Facts {
   readonly message: string
   readonly metadata: Readonly<Record<string, unknown>>
   readonly limitSource: string
-  /** `error_type` in OpenRouter's words, or `type` in those of the skin, or "". */
+  /** `error_type`, or else the word that stands in its place: a `code` that is no number, or the skin's `type`. */
   readonly errorType: string
   /** `availability.code`, or "". */
   readonly availability: string
@@ -78,6 +78,7 @@ export const factsOf = (answer: Answer, now: number): Facts => {
   // `/responses` keeps the type beside the error, its events one level further down.
   const outer = record(body?.["response"]) ?? body
   const errorType = text(metadata["error_type"]) || text(error["error_type"]) || text(outer?.["error_type"])
+  const word = text(error["code"]) || text(error["type"])
   const headers = record(metadata["headers"]) ?? {}
   return {
     status: statusOf(answer.status, error, errorType),
@@ -85,7 +86,7 @@ export const factsOf = (answer: Answer, now: number): Facts => {
     message,
     metadata,
     limitSource,
-    errorType: errorType || text(error["type"]),
+    errorType: errorType || word,
     availability: availabilityCode,
     retryable: flag(availability["retryable"]),
     provider:
@@ -101,7 +102,8 @@ export const factsOf = (answer: Answer, now: number): Facts => {
     account: text(body?.["user_id"]) || undefined,
     began: hasBegun(answer, outer),
     cost: amount(record(outer?.["usage"])?.["cost"]),
-    retryAfter: retryAfterOf(header(answer.headers, "retry-after"), now) ?? seconds(availability["retry_after"]),
+    retryAfter:
+      retryAfterOf(header(answer.headers, "retry-after"), now) ?? seconds(availability["retry_after"]),
     rateLimitReset: epochMillis(
       header(answer.headers, "x-ratelimit-reset") ?? header(headers, "x-ratelimit-reset")
     ),
@@ -124,7 +126,10 @@ const statusOf = (status: number, error: Readonly<Record<string, unknown>>, erro
 }
 
 /** A 200 is sent as soon as a provider accepts the request: what does not parse may have been an answer. */
-const hasBegun = ({ body, status }: Answer, outer: Readonly<Record<string, unknown>> | undefined): boolean => {
+const hasBegun = (
+  { body, status }: Answer,
+  outer: Readonly<Record<string, unknown>> | undefined
+): boolean => {
   if (status >= 300) return false
   if (body === undefined) return true
   const { choices, output } = outer ?? {}

@@ -9,9 +9,19 @@ export interface RequestFacts {
   readonly affinity: string | undefined
   /** Tokens the request may take: its prompt and the longest answer it allows. */
   readonly tokens: number | undefined
+  /** How many of these are its prompt. */
+  readonly promptTokens: number | undefined
+  /** The models that may answer in place of the first. */
+  readonly fallbacks: ReadonlyArray<string> | undefined
 }
 
-export const nothing: RequestFacts = { upstream: undefined, affinity: undefined, tokens: undefined }
+export const nothing: RequestFacts = {
+  upstream: undefined,
+  affinity: undefined,
+  tokens: undefined,
+  promptTokens: undefined,
+  fallbacks: undefined
+}
 
 /** About four characters of English make a token. */
 const charactersPerToken = 4
@@ -26,10 +36,14 @@ export const requestFactsOf = (
 ): RequestFacts => {
   const fields = record(body)
   if (fields === undefined) return nothing
-  const models = fields["models"]
+  const { models } = fields
+  const fallbacks = Array.isArray(models) ? models.filter((model) => text(model) !== undefined) : undefined
+  const promptTokens = Math.ceil(bytes / charactersPerToken)
   return {
-    upstream: text(fields["model"]) ?? (Array.isArray(models) ? text(models[0]) : undefined),
-    tokens: Math.ceil(bytes / charactersPerToken) + (limit(fields) ?? usualAnswer),
+    upstream: text(fields["model"]) ?? fallbacks?.[0],
+    tokens: promptTokens + (limit(fields) ?? usualAnswer),
+    promptTokens,
+    fallbacks,
     affinity: text(fields["session_id"]) ?? headers["x-session-id"] ?? text(fields["prompt_cache_key"])
   }
 }

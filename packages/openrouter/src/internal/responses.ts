@@ -7,14 +7,18 @@ import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { HttpClientError, UrlParams, type HttpClientResponse } from "effect/http"
+import { concat } from "./bytes.ts"
 import type { StreamedBody } from "./streaming.ts"
 
 type Response = HttpClientResponse.HttpClientResponse
 
-const encoder = new TextEncoder()
-
 /** The response with its body in memory: it can be read in any way, and again. */
-export const buffered = (response: Response, text: string, body: unknown): Response => {
+export const buffered = (
+  response: Response,
+  bytes: Uint8Array<ArrayBuffer>,
+  body: unknown,
+  text: string = new TextDecoder().decode(bytes)
+): Response => {
   const json =
     body === undefined
       ? Effect.fail(
@@ -30,8 +34,9 @@ export const buffered = (response: Response, text: string, body: unknown): Respo
   return Object.create(response, {
     text: { value: Effect.succeed(text) },
     json: { value: json },
-    arrayBuffer: { get: () => Effect.sync(() => encoder.encode(text).buffer) },
-    stream: { get: () => Stream.sync(() => encoder.encode(text)) }
+    // Copies: what one reader does with its bytes is nothing to the next.
+    arrayBuffer: { get: () => Effect.sync(() => bytes.slice().buffer) },
+    stream: { get: () => Stream.sync(() => bytes.slice()) }
   }) as Response
 }
 
@@ -91,16 +96,6 @@ export const streamed = (
   }) as Response
   abandoned.register(wrapped, giveUp)
   return wrapped
-}
-
-const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const all = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0))
-  let at = 0
-  for (const chunk of chunks) {
-    all.set(chunk, at)
-    at += chunk.length
-  }
-  return all
 }
 
 const abandoned = new FinalizationRegistry<() => void>((giveUp) => giveUp())

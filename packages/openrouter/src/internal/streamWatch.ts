@@ -19,6 +19,9 @@ const announcements = new Set([
   "response.created",
   "response.queued",
   "response.in_progress",
+  "response.output_item.added",
+  "response.content_part.added",
+  "response.reasoning_summary_part.added",
   "message_start",
   "content_block_start",
   "ping"
@@ -31,20 +34,27 @@ export class StreamWatch {
   committed = false
   /** The stream has said that it is complete. */
   finished = false
+  /** Its last word has come. Behind a finish reason the usage may still follow, behind this nothing. */
+  over = false
   /** USD; `undefined` until the stream tells. */
   cost: number | undefined
   usage: unknown
   failure: Classifier.Classification | undefined
   private readonly table: ReadonlyArray<Classifier.Row> | undefined
+  /** Whether the key's cap counts what the account's own provider keys cost. */
+  private readonly includesByok: boolean
 
-  constructor(table: ReadonlyArray<Classifier.Row> | undefined) {
+  constructor(table: ReadonlyArray<Classifier.Row> | undefined, includesByok = false) {
     this.table = table
+    this.includesByok = includesByok
   }
 
   see(data: string, now: number): Seen {
     if (data === "[DONE]") {
-      this.finished = true
-      this.committed = true
+      this.over = true
+      this.finish()
+      // An ending behind an error does not make an answer of it.
+      if (this.failure === undefined) this.committed = true
       return { data, body: undefined, failure: undefined }
     }
     // Behind the first content most events are nothing but text: those that cannot matter here are not parsed here.
@@ -67,15 +77,21 @@ export class StreamWatch {
     const usage = record(fields["usage"]) ?? record(record(fields["response"])?.["usage"])
     if (usage !== undefined) {
       this.usage = usage
-      this.cost = costOf({ usage }) ?? this.cost
+      this.cost = costOf({ usage }, this.includesByok) ?? this.cost
     }
-    if (isEnd(fields)) this.finished = true
-    if (failure === undefined && !isPreamble(fields)) this.committed = true
+    if (isEnd(fields)) this.finish()
+    if (fields["type"] === "message_stop") this.over = true
+    if (this.failure === undefined && !isPreamble(fields)) this.committed = true
     return { data, body, failure }
+  }
+
+  private finish(): void {
+    if (this.failure === undefined) this.finished = true
   }
 }
 
-const ends = (data: string) => data.includes('"finish_reason":"') || data.includes('"type":"')
+/** Not every server writes its JSON without blanks. */
+const ends = (data: string) => /"(?:finish_reason|type)"\s*:\s*"/.test(data)
 
 /** The error of an event, wherever its skin keeps it. */
 const errorBody = (fields: Readonly<Record<string, unknown>>): unknown => {
@@ -104,7 +120,10 @@ const isPreamble = (fields: Readonly<Record<string, unknown>>): boolean => {
 const isEmpty = (value: unknown): boolean =>
   value === null || value === undefined || value === "" || (Array.isArray(value) && value.length === 0)
 
-const parse = (data: string): unknown => {
+/** Whether the data is all there: the last event of a stream that breaks off may be half of one. */
+export const isWhole = (data: string): boolean => data === "[DONE]" || parse(data) !== undefined
+
+export const parse = (data: string): unknown => {
   try {
     return JSON.parse(data)
   } catch {

@@ -7,7 +7,7 @@
 import * as Clock from "effect/Clock"
 import type * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Pull from "effect/Pull"
@@ -16,8 +16,9 @@ import * as Stream from "effect/Stream"
 import { HttpClientError, type HttpClientResponse } from "effect/http"
 import { Outcome, type Lease } from "@evenkeel/core"
 import * as Classifier from "../Classifier.ts"
+import { concat } from "./bytes.ts"
 import { EventScanner } from "./sse.ts"
-import { StreamWatch, type Seen } from "./streamWatch.ts"
+import { isWhole, StreamWatch, type Seen } from "./streamWatch.ts"
 
 /** A piece of the body, and the events that it completes. */
 export interface Piece {
@@ -37,11 +38,15 @@ type Chunks = Pull.Pull<Arr.NonEmptyReadonlyArray<Uint8Array>, HttpClientError.H
 export interface EarlyEnd {
   readonly _tag: "EarlyEnd"
   readonly classification: Classifier.Classification
-  readonly text: string
+  /** All that came, as it came. */
+  readonly bytes: Uint8Array<ArrayBuffer>
 }
 
 export class StreamedBody {
   readonly watch: StreamWatch
+  /** Whether it is a stream of events at all. */
+  readonly hasEvents: boolean
+  private readonly response: HttpClientResponse.HttpClientResponse
   private readonly lease: Lease.Lease
   private readonly scope: Scope.Closeable
   private readonly next: Chunks
@@ -59,14 +64,18 @@ export class StreamedBody {
     next: Chunks,
     options: StreamOptions
   ) {
+    this.response = response
     this.lease = lease
     this.scope = scope
-    this.watch = new StreamWatch(options.table)
-    this.scanner = (response.headers["content-type"] ?? "").includes("event-stream")
-      ? new EventScanner()
-      : undefined
+    this.watch = new StreamWatch(options.table, lease.candidate.includesByok)
+    this.hasEvents = (response.headers["content-type"] ?? "").toLowerCase().includes("event-stream")
+    this.scanner = this.hasEvents ? new EventScanner() : undefined
     const silent = Effect.suspend(() => Effect.fail(silence(response)))
-    this.next = Effect.timeoutOrElse(next, { duration: options.idleTimeout, orElse: () => silent })
+    const within = (duration: Duration.Input) =>
+      Effect.timeoutOrElse(next, { duration, orElse: () => silent })
+    const usually = within(options.idleTimeout)
+    const atTheEnd = within(Duration.min(Duration.fromInputUnsafe(options.idleTimeout), patience))
+    this.next = Effect.suspend(() => (this.watch.over ? atTheEnd : usually))
   }
 
   /** Reads up to the first content. Bodies that are no events are content from the first byte. */
@@ -101,28 +110,38 @@ export class StreamedBody {
 
   /** The next pieces; none at the end. */
   private readonly pull: Effect.Effect<ReadonlyArray<Piece>, HttpClientError.HttpClientError> =
-    Effect.suspend(() =>
-      this.ended
-        ? Effect.succeed([])
-        : Effect.flatMap(
-            Effect.exit(this.next),
-            (exit): Effect.Effect<ReadonlyArray<Piece>, HttpClientError.HttpClientError> =>
-              Effect.flatMap(Clock.currentTimeMillis, (now) => {
-                if (exit._tag === "Success") {
-                  return Effect.succeed(
-                    exit.value.map((bytes) => ({ bytes, events: this.see(this.scanner?.push(bytes), now) }))
-                  )
-                }
-                if (!Pull.isDoneCause(exit.cause)) {
-                  this.broken = exit.cause.reasons.some((reason) => reason._tag === "Fail")
-                  return Effect.failCause(exit.cause as Cause.Cause<HttpClientError.HttpClientError>)
-                }
-                this.ended = true
-                const last = this.see(this.scanner?.end(), now)
-                return Effect.succeed(last.length === 0 ? [] : [{ bytes: new Uint8Array(0), events: last }])
-              })
-          )
-    )
+    Effect.suspend(() => {
+      if (this.ended) return Effect.succeed([])
+      const tooLong = this.scanner?.failure
+      if (tooLong !== undefined) return Effect.fail(unreadable(this.response, tooLong))
+      return Effect.flatMap(Effect.exit(this.next), (exit) =>
+        Effect.flatMap(
+          Clock.currentTimeMillis,
+          (now): Effect.Effect<ReadonlyArray<Piece>, HttpClientError.HttpClientError> => {
+            if (exit._tag === "Success") return Effect.succeed(this.read(exit.value, now))
+            if (!Pull.isDoneCause(exit.cause)) {
+              const failed = exit.cause.reasons.some((reason) => reason._tag === "Fail")
+              // Behind the ending it does not matter any more how the connection goes.
+              if (!failed || !this.watch.finished) {
+                this.broken = failed
+                return Effect.failCause(exit.cause as Cause.Cause<HttpClientError.HttpClientError>)
+              }
+            }
+            this.ended = true
+            const rest = (this.scanner?.end() ?? []).filter(({ data }) => isWhole(data))
+            const last = this.see(rest, now)
+            return Effect.succeed(last.length === 0 ? [] : [{ bytes: new Uint8Array(0), events: last }])
+          }
+        )
+      )
+    })
+
+  private read(chunks: ReadonlyArray<Uint8Array>, now: number): ReadonlyArray<Piece> {
+    const pieces = chunks.map((bytes) => ({ bytes, events: this.see(this.scanner?.push(bytes), now) }))
+    // Too long an event has content, whatever it is: no other key would send less, and the reader is told.
+    if (this.scanner?.failure !== undefined) this.watch.committed = true
+    return pieces
+  }
 
   private see(
     events: ReadonlyArray<{ readonly data: string }> | undefined,
@@ -134,9 +153,7 @@ export class StreamedBody {
   }
 
   private early(classification: Classifier.Classification): EarlyEnd {
-    const decoder = new TextDecoder()
-    const text = this.held.map(({ bytes }) => decoder.decode(bytes, { stream: true })).join("")
-    return { _tag: "EarlyEnd", classification, text }
+    return { _tag: "EarlyEnd", classification, bytes: concat(this.held.map(({ bytes }) => bytes)) }
   }
 
   /**
@@ -155,16 +172,18 @@ export class StreamedBody {
   private outcome(): Outcome.Outcome {
     const { cost, failure, finished } = this.watch
     if (failure !== undefined) {
-      const outcome = Classifier.toOutcome(failure)
+      const outcome = Classifier.toOutcome(failure, this.lease.context)
       // It broke off after it began: what was said until then may have been billed.
       return { ...outcome, cost }
     }
-    if (this.broken) return Classifier.transport
+    // It is the watching that came to its end here, and not the stream.
+    if (this.scanner?.failure !== undefined) return Outcome.ignored(cost)
+    if (this.broken) return { ...Classifier.transport, cost }
     if (this.scanner === undefined) return this.ended ? Outcome.success() : Outcome.ignored()
     if (finished) return Outcome.success(cost)
     // The reader went away: what is billed for it the next reading of the key tells.
     if (!this.ended) return Outcome.ignored(cost)
-    return truncated
+    return { ...truncated, cost }
   }
 }
 
@@ -210,5 +229,18 @@ const silence = (response: HttpClientResponse.HttpClientResponse) =>
       description: "The stream fell silent"
     })
   })
+
+const unreadable = (response: HttpClientResponse.HttpClientResponse, cause: Error) =>
+  new HttpClientError.HttpClientError({
+    reason: new HttpClientError.DecodeError({
+      request: response.request,
+      response,
+      cause,
+      description: "An event of the stream is too long"
+    })
+  })
+
+/** How long the connection may stay open behind the last word. */
+const patience = Duration.seconds(1)
 
 const noEvents: ReadonlyArray<Seen> = []

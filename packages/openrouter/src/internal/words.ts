@@ -4,7 +4,7 @@
  */
 const words: Readonly<Record<number, string>> = {
   400: "invalid_request invalid_request_error invalid_prompt context_length_exceeded max_tokens_exceeded token_limit_exceeded string_too_long invalid_image image_too_large image_too_small unsupported_image_format image_download_failed",
-  401: "authentication authentication_error invalid_api_key",
+  401: "authentication authentication_error",
   // OpenAI's word for an empty purse, whatever the status it comes with there.
   402: "payment_required billing_error insufficient_quota",
   403: "permission_denied permission_error content_policy_violation refusal",
@@ -22,7 +22,9 @@ const words: Readonly<Record<number, string>> = {
 }
 
 const statuses = new Map(
-  Object.entries(words).flatMap(([status, list]) => list.split(" ").map((word) => [word, Number(status)] as const))
+  Object.entries(words).flatMap(([status, list]) =>
+    list.split(" ").map((word) => [word, Number(status)] as const)
+  )
 )
 
 export const statusOfWord = (word: string | number): number | undefined =>

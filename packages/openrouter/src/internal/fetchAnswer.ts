@@ -1,0 +1,107 @@
+/**
+ * From a request to the `Response` that answers it.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { FetchHttpClient, type HttpClientError } from "effect/http"
+import type { KeyPool } from "@evenkeel/core"
+import type { Failed, Send, Sent } from "../BalancedHttpClient.ts"
+import { record } from "./facts.ts"
+import type { Call } from "./fetchCall.ts"
+import { affinityTo, Homes, near, type Home } from "./fetchHomes.ts"
+import { locationOf, Redirect } from "./fetchRedirects.ts"
+import { refused } from "./fetchRefusal.ts"
+import type { Outgoing } from "./fetchRequest.ts"
+import { failed, isBodiless, passedOn, unreachable } from "./fetchResponse.ts"
+import type { Piece, StreamedBody } from "./streaming.ts"
+
+/** Makes the function that answers requests. Its failures are what the fetch rejects with. */
+export const answering = (send: Send, pool: KeyPool.KeyPool["Service"], origin: string) => {
+  const homes = new Homes()
+
+  /** The home of a request, with its account as it is known now; `undefined` too if no key of it is left. */
+  const homeOf = (out: Outgoing): Effect.Effect<Home | undefined> => {
+    const home = homes.of(out.url, out.json)
+    if (home === undefined) return Effect.undefined
+    return Effect.map(pool.keys, (keys) => {
+      const key = keys.find(({ id }) => id === home.keyId)
+      const account = key?.account ?? home.account
+      const isLeft =
+        key !== undefined || keys.some((other) => account !== undefined && other.account === account)
+      return isLeft ? { keyId: home.keyId, account } : undefined
+    })
+  }
+
+  const told = (message: string) => (error: HttpClientError.HttpClientError) =>
+    Effect.flatMap(pool.keys, (keys) =>
+      Effect.fail(
+        unreachable(
+          message,
+          error,
+          keys.map(({ secret }) => Redacted.value(secret))
+        )
+      )
+    )
+
+  const bodyOf = (call: Call, stream: StreamedBody, learn: (body: unknown) => void) => {
+    const bytesOf = ({ bytes, events }: Piece) => {
+      for (const { body } of events) learn(record(body)?.["response"])
+      return bytes
+    }
+    const chunks = Stream.catch(Stream.map(stream.pieces, bytesOf), (error) =>
+      Stream.fromEffect(told("terminated")(error))
+    )
+    return Effect.map(Scope.provide(Stream.toPull(chunks), call.scope), (next) => call.body(next))
+  }
+
+  const succeeded = Effect.fnUntraced(function* (out: Outgoing, call: Call, sent: Sent) {
+    const { body, keyId, response, stream } = sent
+    const location = locationOf(response, out.url.href)
+    if (location !== undefined && out.redirect === "error") {
+      return yield* Effect.fail(new TypeError("fetch failed", { cause: new Error("unexpected redirect") }))
+    }
+    if (location?.origin === origin && out.redirect === "follow") {
+      return yield* Effect.fail(
+        new TypeError("fetch failed", { cause: new Error("redirect count exceeded") })
+      )
+    }
+    const account = (yield* pool.keys).find(({ id }) => id === keyId)?.account
+    const learn = (made: unknown) => homes.learn(out, response, made, { keyId, account })
+    learn(body)
+    if (isBodiless(response)) return passedOn(response, null)
+    return stream === undefined
+      ? passedOn(response, yield* response.arrayBuffer)
+      : passedOn(response, yield* bodyOf(call, stream, learn))
+  })
+
+  const ended = Effect.fnUntraced(function* ({ response }: Failed) {
+    const now = yield* Clock.currentTimeMillis
+    return failed(response, yield* response.arrayBuffer, now)
+  })
+
+  return (out: Outgoing, call: Call): Effect.Effect<Response, unknown> =>
+    Effect.flatMap(homeOf(out), (home) => {
+      const facts =
+        home === undefined ? out.facts : { ...out.facts, affinity: affinityTo(home), filter: near(home) }
+      return send(out.http, facts, call.scope).pipe(
+        Effect.provideService(FetchHttpClient.RequestInit, out.init),
+        Effect.provideService(Redirect, out.redirect),
+        Effect.matchEffect({
+          onSuccess: (sent): Effect.Effect<Response, unknown> => succeeded(out, call, sent),
+          onFailure: (error): Effect.Effect<Response, unknown> => {
+            switch (error._tag) {
+              case "Failed":
+                return ended(error)
+              case "NoEligibleKey":
+                return Effect.map(Clock.currentTimeMillis, (now) => refused(error, now))
+              case "HttpClientError":
+                return told("fetch failed")(error)
+            }
+          }
+        })
+      )
+    })
+}
