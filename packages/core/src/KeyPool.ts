@@ -68,10 +68,12 @@ export interface KeySnapshot {
 }
 
 /**
- * A scope behind all keys that is out for now.
+ * A bench that the state of no single key shows.
  */
 export interface SharedBench extends Ineligible {
   readonly id: string
+  /** Set where it holds only for upstreams whose id ends so. */
+  readonly within: string | undefined
 }
 
 /**
@@ -80,7 +82,7 @@ export interface SharedBench extends Ineligible {
 export interface PoolSnapshot {
   readonly at: number
   readonly keys: ReadonlyArray<KeySnapshot>
-  /** Upstreams, or the host, that are benched. */
+  /** What is benched besides whole keys and their owners: upstreams, the host, and keys and owners for some upstreams. */
   readonly benches: ReadonlyArray<SharedBench>
   /** Requests that wait for a permit. */
   readonly waiting: number
@@ -139,8 +141,10 @@ export class KeyPool extends Context.Service<
       readonly id: string
       readonly reason: FaultReason
       readonly for?: Duration.Input | undefined
-    }) => Effect.Effect<void>
-    /** Lifts the bench of a scope; `false` if there was none. */
+      /** For upstreams whose id ends so, and no others. */
+      readonly within?: string | undefined
+    }) => Effect.Effect<void, UnknownKey>
+    /** Lifts the benches of a scope; `false` if there was none. */
     readonly readmit: (scope: FaultScope, id: string) => Effect.Effect<boolean>
     /** A key, with its secret. */
     readonly key: (id: string) => Effect.Effect<Key.Key, UnknownKey>
@@ -258,16 +262,13 @@ const fromEngine = (engine: Engine, changes: Stream.Stream<PoolEvent>): KeyPool[
       }),
     creditFailed: (id) => withEntry(id, (entry) => Effect.sync(() => entry.ledger.miss())),
     learn: (id, owner) => withEntry(id, (entry) => Effect.sync(() => engine.learn(entry, owner))),
-    bench: ({ scope, id, reason, for: duration }) =>
-      Effect.map(Clock.currentTimeMillis, (now) =>
-        engine.domains.benchByHand(
-          scope,
-          id,
-          reason,
-          now,
-          duration === undefined ? undefined : Duration.toMillis(duration)
-        )
-      ),
+    bench: ({ for: duration, id, reason, scope, within }) =>
+      Effect.flatMap(Clock.currentTimeMillis, (since) => {
+        if (scope === "key" && engine.get(id) === undefined) return Effect.fail(new UnknownKey({ keyId: id }))
+        const millis = duration === undefined ? undefined : Duration.toMillis(duration)
+        engine.domains.benchByHand({ scope, id, within, reason, since, millis })
+        return Effect.void
+      }),
     readmit: (scope, id) => Effect.sync(() => engine.domains.readmit(scope, id)),
     key: (id) => withEntry(id, (entry) => Effect.succeed(entry.key)),
     keys: Effect.sync(() => engine.entries.map((entry) => entry.key)),
@@ -337,8 +338,6 @@ const snapshot = (engine: Engine, at: number): PoolSnapshot => ({
     ignored: entry.ignored,
     spent: entry.spent
   })),
-  benches: engine.domains
-    .shared(at)
-    .map(({ scope, id, reason, since, until }) => ({ scope, id, reason, since, until })),
+  benches: engine.domains.inForce(engine.entries, at),
   waiting: engine.waiting.size
 })

@@ -112,7 +112,16 @@ describe("KeyPool", () => {
                 spent: 0.5
               }
             ],
-            benches: [{ scope: "upstream", id: "x", reason: "unavailable", since: 100, until: 1000 }],
+            benches: [
+              {
+                scope: "upstream",
+                id: "x",
+                within: undefined,
+                reason: "unavailable",
+                since: 100,
+                until: 1000
+              }
+            ],
             waiting: 0
           })
           yield* TestClock.adjust(900)
@@ -162,7 +171,8 @@ describe("KeyPool", () => {
           pool.drain("x"),
           pool.resume("x"),
           pool.remove("x"),
-          pool.credit("x", { remaining: 1, requestedAt: 0 })
+          pool.credit("x", { remaining: 1, requestedAt: 0 }),
+          pool.bench({ scope: "key", id: "x", reason: "rejected", for: 1000 })
         ]
         for (const ask of asked) {
           const error = yield* failureOf(ask as Effect.Effect<unknown, Key.InvalidKey | Errors.UnknownKey>)
@@ -170,8 +180,6 @@ describe("KeyPool", () => {
           assert.strictEqual(error.message, 'The pool has no key with id "x"')
         }
         assert.isFalse(yield* pool.readmit("key", "x"))
-        yield* pool.bench({ scope: "key", id: "x", reason: "rejected", for: 1000 })
-        assert.strictEqual((yield* stateOf(pool, "a")).ineligible, undefined)
       })
     )
     it.effect("a key that is added serves, and one that is there already is refused", () =>
@@ -743,6 +751,21 @@ describe("KeyPool", () => {
           // A key that joins the account shares its fate.
           yield* pool.add(key("c", { account: "org_1" }))
           assert.strictEqual((yield* stateOf(pool, "c")).ineligible?.reason, "throttled")
+        })
+    )
+    it.effect(
+      "a bench by hand within some upstreams shows in the snapshot, and is lifted with the rest",
+      () =>
+        using({ keys: keys("a", { account: "A" }) }, function* ({ balancer, pool }) {
+          yield* pool.bench({ scope: "account", id: "A", within: ":free", reason: "throttled", for: 1000 })
+          const { benches } = yield* pool.snapshot
+          assert.deepStrictEqual(
+            benches.map(({ id, reason, scope, within }) => [scope, id, within, reason]),
+            [["account", "A", ":free", "throttled"]]
+          )
+          yield* failureOf(balancer.use(() => ok, { upstream: "x:free" }))
+          assert.isTrue(yield* pool.readmit("account", "A"))
+          yield* balancer.use(() => ok, { upstream: "x:free" })
         })
     )
     it.effect("a credit reading does not lift what the account owes", () =>

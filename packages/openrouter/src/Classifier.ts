@@ -153,6 +153,7 @@ export const toOutcome = (
     within,
     retryAfter: until === undefined ? undefined : Duration.millis(Math.max(0, until - c.facts.now)),
     cost,
+    account: c.facts.account,
     status: c.facts.status
   })
 }

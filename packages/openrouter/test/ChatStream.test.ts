@@ -68,18 +68,23 @@ const words = (count: number, fields: Partial<ChatRequest.ChatRequest> = {}): Ch
 
 describe("the chunks", () => {
   for (const emptyUsageChoices of [false, true]) {
-    it.live(`are the text, and at the end the usage, ${emptyUsageChoices ? "without" : "with"} a choice`, () =>
-      streaming({ simulator: { keys: keys("a b"), emptyUsageChoices } }, function* ({ chatStream, pool }) {
-        const chunks = yield* Stream.runCollect(chatStream(prompt))
-        assert.deepStrictEqual(chunks.map(ChatChunk.text).filter((text) => text !== ""), ["You", " said:", " hello"])
-        assert.deepStrictEqual(
-          chunks.map((chunk) => chunk.usage?.cost),
-          [undefined, undefined, undefined, undefined, helloCost]
-        )
-        assert.strictEqual(chunks.at(-1)!.choices!.length, emptyUsageChoices ? 0 : 1)
-        assert.deepStrictEqual(yield* ends(pool), { ...none, succeeded: 1 })
-        assert.closeTo((yield* stateOf(pool, "a")).spent, helloCost, 1e-12)
-      })
+    it.live(
+      `are the text, and at the end the usage, ${emptyUsageChoices ? "without" : "with"} a choice`,
+      () =>
+        streaming({ simulator: { keys: keys("a b"), emptyUsageChoices } }, function* ({ chatStream, pool }) {
+          const chunks = yield* Stream.runCollect(chatStream(prompt))
+          assert.deepStrictEqual(
+            chunks.map(ChatChunk.text).filter((text) => text !== ""),
+            ["You", " said:", " hello"]
+          )
+          assert.deepStrictEqual(
+            chunks.map((chunk) => chunk.usage?.cost),
+            [undefined, undefined, undefined, undefined, helloCost]
+          )
+          assert.strictEqual(chunks.at(-1)!.choices!.length, emptyUsageChoices ? 0 : 1)
+          assert.deepStrictEqual(yield* ends(pool), { ...none, succeeded: 1 })
+          assert.closeTo((yield* stateOf(pool, "a")).spent, helloCost, 1e-12)
+        })
     )
   }
 
@@ -91,7 +96,11 @@ describe("the chunks", () => {
             { role: "assistant", reasoning: "Let me think" },
             { content: null, reasoning_details: [{ type: "reasoning.text", text: "…" }] },
             { refusal: "No." },
-            { tool_calls: [{ index: 0, id: "call_1", type: "function", function: { name: "f", arguments: "" } }] },
+            {
+              tool_calls: [
+                { index: 0, id: "call_1", type: "function", function: { name: "f", arguments: "" } }
+              ]
+            },
             { tool_calls: [{ index: 0, function: { arguments: '{"a":' } }] },
             { tool_calls: [{ index: 0, function: { arguments: "1}" } }] },
             { images: [{ type: "image_url", image_url: { url: "data:," } }] }
@@ -103,7 +112,9 @@ describe("the chunks", () => {
             done
         ),
       function* ({ chatStream }) {
-        const deltas = (yield* Stream.runCollect(chatStream(prompt))).map(({ choices }) => choices?.[0]?.delta)
+        const deltas = (yield* Stream.runCollect(chatStream(prompt))).map(
+          ({ choices }) => choices?.[0]?.delta
+        )
         assert.deepStrictEqual(
           deltas.map((fields) => [
             fields?.reasoning,
@@ -169,7 +180,17 @@ describe("the chunks", () => {
 
   for (const [name, message, text] of [
     ["text", { role: "assistant", content: "All at once" }, "All at once"],
-    ["parts", { role: "assistant", content: [{ type: "text", text: "All " }, { type: "text", text: "at once" }] }, "All at once"],
+    [
+      "parts",
+      {
+        role: "assistant",
+        content: [
+          { type: "text", text: "All " },
+          { type: "text", text: "at once" }
+        ]
+      },
+      "All at once"
+    ],
     ["no content", { role: "assistant", content: null }, ""]
   ] as const) {
     it.live(`are one when the answer comes whole, with ${name}`, () =>
@@ -177,7 +198,9 @@ describe("the chunks", () => {
         (response) =>
           response
             .writeHead(200, { "content-type": "application/json" })
-            .end(JSON.stringify({ id: "gen-1", choices: [{ index: 0, finish_reason: "stop", message }], usage })),
+            .end(
+              JSON.stringify({ id: "gen-1", choices: [{ index: 0, finish_reason: "stop", message }], usage })
+            ),
         function* ({ chatStream, pool }) {
           const chunks = yield* Stream.runCollect(chatStream(prompt))
           assert.strictEqual(chunks.length, 1)
@@ -212,7 +235,10 @@ describe("the request", () => {
         yield* Stream.runDrain(chatStream({ ...prompt, stream: true }))
         assert.deepStrictEqual(
           server.seen.map(({ body }) => JSON.parse(body)),
-          [{ ...prompt, top_k: 5, stream: true }, { ...prompt, stream: true }]
+          [
+            { ...prompt, top_k: 5, stream: true },
+            { ...prompt, stream: true }
+          ]
         )
       }
     )
@@ -269,11 +295,19 @@ describe("before the first content", () => {
     ["a first event with a 401", actions.firstEventError({ code: 401, message: "User not found." })],
     [
       "a first event with the 402 of an account",
-      actions.firstEventError({ code: 402, message: "Insufficient credits", metadata: { limit_source: "openrouter_credits" } })
+      actions.firstEventError({
+        code: 402,
+        message: "Insufficient credits",
+        metadata: { limit_source: "openrouter_credits" }
+      })
     ],
     [
       "a first event with the 403 of a spent cap",
-      actions.firstEventError({ code: 403, message: "Key limit exceeded (daily limit)", metadata: { limit_source: "openrouter_key_limit" } })
+      actions.firstEventError({
+        code: 403,
+        message: "Key limit exceeded (daily limit)",
+        metadata: { limit_source: "openrouter_key_limit" }
+      })
     ]
   ] as const) {
     it.live(`${name} sends the request to another key, and the reader sees nothing of it`, () =>
@@ -291,29 +325,41 @@ describe("before the first content", () => {
     )
   }
 
-  it.live("a first event with an upstream's failure is tried again on the policy's terms, and benches no key", () => {
-    const { failures, policy } = watchedPolicy(impatient({ times: 2 }))
-    return streaming({ retry: policy }, function* ({ chatStream, pool, simulator }) {
-      yield* simulator.fault({ times: 2, action: actions.firstEventError({ code: "server_error", message: "Gone" }) })
-      assert.strictEqual(yield* textOf(chatStream(prompt)), answer)
-      assert.deepStrictEqual(
-        failures.map((failure) => failure._tag === "Faulted" && [failure.outcome.scope, failure.outcome.retryable]),
-        [
-          ["upstream", "backoff"],
-          ["upstream", "backoff"]
-        ]
-      )
-      assert.deepStrictEqual(yield* benched(pool), [])
-      assert.deepStrictEqual(yield* met(simulator), [3, 0])
-    })
-  })
+  it.live(
+    "a first event with an upstream's failure is tried again on the policy's terms, and benches no key",
+    () => {
+      const { failures, policy } = watchedPolicy(impatient({ times: 2 }))
+      return streaming({ retry: policy }, function* ({ chatStream, pool, simulator }) {
+        yield* simulator.fault({
+          times: 2,
+          action: actions.firstEventError({ code: "server_error", message: "Gone" })
+        })
+        assert.strictEqual(yield* textOf(chatStream(prompt)), answer)
+        assert.deepStrictEqual(
+          failures.map(
+            (failure) => failure._tag === "Faulted" && [failure.outcome.scope, failure.outcome.retryable]
+          ),
+          [
+            ["upstream", "backoff"],
+            ["upstream", "backoff"]
+          ]
+        )
+        assert.deepStrictEqual(yield* benched(pool), [])
+        assert.deepStrictEqual(yield* met(simulator), [3, 0])
+      })
+    }
+  )
 
   it.live("a first event with a failure is Answered once the policy has had enough", () =>
     streaming({ retry: impatient({ times: 1 }) }, function* ({ chatStream, simulator }) {
       yield* simulator.fault({ action: actions.firstEventError({ code: 502, message: "Gone" }) })
       const reason = reasonOf(yield* Effect.flip(Stream.runDrain(chatStream(prompt))))
       assert.deepStrictEqual(
-        [reason._tag, reason._tag === "Answered" && reason.status, reason._tag === "Answered" && reason.description],
+        [
+          reason._tag,
+          reason._tag === "Answered" && reason.status,
+          reason._tag === "Answered" && reason.description
+        ],
         ["Answered", 502, "Gone"]
       )
       assert.deepStrictEqual(yield* met(simulator), [2, 0])
@@ -331,7 +377,10 @@ describe("before the first content", () => {
   ]
   for (const [name, pieces] of [
     ["comments, roles and empty deltas", [...preamble, rejected]],
-    ["all of these at once, and a usage and [DONE] behind the error", [[...preamble, rejected, counted, done].join("")]],
+    [
+      "all of these at once, and a usage and [DONE] behind the error",
+      [[...preamble, rejected, counted, done].join("")]
+    ],
     ["an error, a usage and [DONE]", [rejected, counted, done]]
   ] as const) {
     it.live(`there is none in ${name}`, () =>
@@ -345,7 +394,11 @@ describe("before the first content", () => {
           send(n === 0 ? pieces : [said("Aye"), finished, counted, done])
         },
         function* ({ chatStream, pool, server }) {
-          assert.deepStrictEqual((yield* Stream.runCollect(chatStream(prompt))).map(ChatChunk.text), ["Aye", "", ""])
+          assert.deepStrictEqual((yield* Stream.runCollect(chatStream(prompt))).map(ChatChunk.text), [
+            "Aye",
+            "",
+            ""
+          ])
           assert.deepStrictEqual(
             server.seen.map(({ headers }) => headers["authorization"]),
             [`Bearer ${secretOf("a")}`, `Bearer ${secretOf("b")}`]
@@ -381,17 +434,20 @@ describe("before the first content", () => {
     ["silence", actions.hang({ afterChunks: 0 })]
   ] as const) {
     it.live(`${name} is tried again, and is Transport once the policy has had enough`, () =>
-      streaming({ retry: impatient({ times: 1 }), options: { idleTimeout: "100 millis" } as never }, function* (world) {
-        const { chatStream, simulator } = world
-        const once = yield* simulator.fault({ times: 1, action })
-        assert.strictEqual(yield* textOf(chatStream(prompt)), answer)
-        yield* once.remove
-        yield* simulator.fault({ action })
-        const reason = reasonOf(yield* Effect.flip(Stream.runDrain(chatStream(prompt))))
-        assert.strictEqual(reason._tag, "Transport")
-        assert.deepStrictEqual(yield* met(simulator), [4, 0])
-        yield* idle(world)
-      })
+      streaming(
+        { retry: impatient({ times: 1 }), options: { idleTimeout: "100 millis" } as never },
+        function* (world) {
+          const { chatStream, simulator } = world
+          const once = yield* simulator.fault({ times: 1, action })
+          assert.strictEqual(yield* textOf(chatStream(prompt)), answer)
+          yield* once.remove
+          yield* simulator.fault({ action })
+          const reason = reasonOf(yield* Effect.flip(Stream.runDrain(chatStream(prompt))))
+          assert.strictEqual(reason._tag, "Transport")
+          assert.deepStrictEqual(yield* met(simulator), [4, 0])
+          yield* idle(world)
+        }
+      )
     )
   }
 
@@ -423,35 +479,39 @@ describe("behind the first content", () => {
     // Even where another key could serve: the reader would read twice.
     ["a key's fault", 403, { limit_source: "openrouter_key_limit" }]
   ] as const) {
-    it.live(`an error whose code is ${name} breaks the stream, with what is known so far, and no other key is tried`, () =>
-      withServer(
-        (response) =>
-          begin(
-            response,
-            said("Once ") +
-              data(delta({ reasoning: "not text" })) +
-              said("upon") +
-              data({ choices: [], usage }) +
-              failing(code, "Over", metadata)
-          ).end(done),
-        function* ({ chatStream, pool, server }) {
-          const seen: Array<string> = []
-          const stream = Stream.tap(chatStream(prompt), (chunk) => Effect.sync(() => seen.push(ChatChunk.text(chunk))))
-          const error = yield* broken(stream)
-          assert.deepStrictEqual(seen, ["Once ", "", "upon", ""])
-          assert.deepStrictEqual(
-            [error.text, error.description, error.usage, error.cost, error.keyId],
-            ["Once upon", "Over", usage, usage.cost, "a"]
-          )
-          assert.include(error.message, error.class)
-          assert.strictEqual(server.seen.length, 1)
-          assert.deepStrictEqual(yield* ends(pool), { ...none, faulted: 1 })
-          assert.deepStrictEqual(yield* ends(pool, "b"), none)
-          assert.deepStrictEqual(yield* benched(pool), metadata === undefined ? [] : ["a exhausted"])
-          assert.strictEqual((yield* stateOf(pool, "a")).spent, usage.cost)
-        },
-        { retry: impatient() }
-      )
+    it.live(
+      `an error whose code is ${name} breaks the stream, with what is known so far, and no other key is tried`,
+      () =>
+        withServer(
+          (response) =>
+            begin(
+              response,
+              said("Once ") +
+                data(delta({ reasoning: "not text" })) +
+                said("upon") +
+                data({ choices: [], usage }) +
+                failing(code, "Over", metadata)
+            ).end(done),
+          function* ({ chatStream, pool, server }) {
+            const seen: Array<string> = []
+            const stream = Stream.tap(chatStream(prompt), (chunk) =>
+              Effect.sync(() => seen.push(ChatChunk.text(chunk)))
+            )
+            const error = yield* broken(stream)
+            assert.deepStrictEqual(seen, ["Once ", "", "upon", ""])
+            assert.deepStrictEqual(
+              [error.text, error.description, error.usage, error.cost, error.keyId],
+              ["Once upon", "Over", usage, usage.cost, "a"]
+            )
+            assert.include(error.message, error.class)
+            assert.strictEqual(server.seen.length, 1)
+            assert.deepStrictEqual(yield* ends(pool), { ...none, faulted: 1 })
+            assert.deepStrictEqual(yield* ends(pool, "b"), none)
+            assert.deepStrictEqual(yield* benched(pool), metadata === undefined ? [] : ["a exhausted"])
+            assert.strictEqual((yield* stateOf(pool, "a")).spent, usage.cost)
+          },
+          { retry: impatient() }
+        )
     )
   }
 
@@ -522,7 +582,10 @@ describe("the end", () => {
     ["[DONE], without a finish reason", said("Aye") + done],
     ["an event without an empty line behind it", said("Aye") + finished.trimEnd()],
     ["[DONE] without an empty line behind it", said("Aye") + done.trimEnd()],
-    ["JSON that is written with blanks", said("Aye") + 'data: { "choices": [{ "delta": {}, "finish_reason": "stop" }] }\n\n']
+    [
+      "JSON that is written with blanks",
+      said("Aye") + 'data: { "choices": [{ "delta": {}, "finish_reason": "stop" }] }\n\n'
+    ]
   ] as const) {
     it.live(`is ${name}`, () =>
       withServer(
@@ -584,10 +647,17 @@ describe("silence", () => {
       function* ({ chatStream, pool }) {
         const chunks: Array<string> = []
         const fiber = yield* Effect.forkChild(
-          broken(Stream.tap(chatStream(prompt), (chunk) => Effect.sync(() => chunks.push(ChatChunk.text(chunk)))))
+          broken(
+            Stream.tap(chatStream(prompt), (chunk) => Effect.sync(() => chunks.push(ChatChunk.text(chunk))))
+          )
         )
         const seen = (count: number) =>
-          TestClock.withLive(eventually(Effect.sync(() => chunks.length), (length) => length === count))
+          TestClock.withLive(
+            eventually(
+              Effect.sync(() => chunks.length),
+              (length) => length === count
+            )
+          )
         yield* seen(1)
         for (let n = 2; n < 6; n++) {
           yield* TestClock.adjust("119 seconds")
@@ -612,20 +682,26 @@ describe("silence", () => {
   let answering: Parameters<typeof begin>[0] | undefined
 
   it.live("is none where comments come", () =>
-    streaming({ options: { idleTimeout: "300 millis" } as never }, function* ({ chatStream, pool, simulator }) {
-      yield* simulator.fault({ action: actions.hang({ afterChunks: 1, comments: "20 millis" }) })
-      const fiber = yield* Effect.forkChild(Stream.runDrain(chatStream(prompt)))
-      yield* simulator.waitUntil((snapshot) => snapshot.inFlight === 1)
-      yield* Effect.sleep(900)
-      assert.isUndefined(fiber.pollUnsafe())
-      assert.deepStrictEqual(yield* inFlight(pool), [1, 0])
-      yield* Fiber.interrupt(fiber)
-    })
+    streaming(
+      { options: { idleTimeout: "300 millis" } as never },
+      function* ({ chatStream, pool, simulator }) {
+        yield* simulator.fault({ action: actions.hang({ afterChunks: 1, comments: "20 millis" }) })
+        const fiber = yield* Effect.forkChild(Stream.runDrain(chatStream(prompt)))
+        yield* simulator.waitUntil((snapshot) => snapshot.inFlight === 1)
+        yield* Effect.sleep(900)
+        assert.isUndefined(fiber.pollUnsafe())
+        assert.deepStrictEqual(yield* inFlight(pool), [1, 0])
+        yield* Fiber.interrupt(fiber)
+      }
+    )
   )
 
   it.live("is no limit on how long a stream lasts", () =>
     streaming(
-      { simulator: { keys: keys("a b"), chunkDelay: "50 millis" }, options: { idleTimeout: "400 millis" } as never },
+      {
+        simulator: { keys: keys("a b"), chunkDelay: "50 millis" },
+        options: { idleTimeout: "400 millis" } as never
+      },
       function* ({ chatStream }) {
         const [took, text] = yield* Effect.timed(textOf(chatStream(words(14))))
         assert.isTrue(text.endsWith("12 13"))
@@ -651,45 +727,54 @@ describe("giving a stream up", () => {
   const interrupted = (
     name: string,
     action: Simulator.FaultAction,
-    reached: (world: StreamWorld & { readonly chunks: ReadonlyArray<unknown>; readonly responses: () => number }) => Effect.Effect<unknown>,
+    reached: (
+      world: StreamWorld & { readonly chunks: ReadonlyArray<unknown>; readonly responses: () => number }
+    ) => Effect.Effect<unknown>,
     consume: (chunk: ChatChunk.ChatChunk) => Effect.Effect<unknown> = () => Effect.void
   ) =>
-    it.live(`${name} aborts the request, frees the key, and leaves the estimate debited until the next reading`, () => {
-      let responses = 0
-      const http = HttpClient.tap(() => Effect.sync(() => responses++))
-      return streaming({ credits, http }, function* (world) {
-        const { chatStream, pool, simulator } = world
-        yield* pool.credit("a", { remaining: 1 })
-        yield* simulator.fault({ action })
-        const chunks: Array<ChatChunk.ChatChunk> = []
-        const fiber = yield* Effect.forkChild(
-          Stream.runForEach(chatStream(prompt), (chunk) => {
-            chunks.push(chunk)
-            return consume(chunk)
-          })
-        )
-        yield* reached({ ...world, chunks, responses: () => responses })
-        assert.deepStrictEqual(yield* inFlight(pool), [1, 0])
-        assert.closeTo((yield* stateOf(pool, "a")).credit!, 0.99, 1e-9)
+    it.live(
+      `${name} aborts the request, frees the key, and leaves the estimate debited until the next reading`,
+      () => {
+        let responses = 0
+        const http = HttpClient.tap(() => Effect.sync(() => responses++))
+        return streaming({ credits, http }, function* (world) {
+          const { chatStream, pool, simulator } = world
+          yield* pool.credit("a", { remaining: 1 })
+          yield* simulator.fault({ action })
+          const chunks: Array<ChatChunk.ChatChunk> = []
+          const fiber = yield* Effect.forkChild(
+            Stream.runForEach(chatStream(prompt), (chunk) => {
+              chunks.push(chunk)
+              return consume(chunk)
+            })
+          )
+          yield* reached({ ...world, chunks, responses: () => responses })
+          assert.deepStrictEqual(yield* inFlight(pool), [1, 0])
+          assert.closeTo((yield* stateOf(pool, "a")).credit!, 0.99, 1e-9)
 
-        yield* Fiber.interrupt(fiber)
-        assert.deepStrictEqual(yield* ends(pool), { ...none, ignored: 1 })
-        // By itself the stream would never end.
-        const snapshot = yield* simulator.waitUntil(({ inFlight }) => inFlight === 0).pipe(Effect.timeout("2 seconds"))
-        assert.strictEqual(snapshot.keys[0]!.aborted, 1)
-        assert.deepStrictEqual(yield* met(simulator), [1, 0])
+          yield* Fiber.interrupt(fiber)
+          assert.deepStrictEqual(yield* ends(pool), { ...none, ignored: 1 })
+          // By itself the stream would never end.
+          const snapshot = yield* simulator
+            .waitUntil(({ inFlight }) => inFlight === 0)
+            .pipe(Effect.timeout("2 seconds"))
+          assert.strictEqual(snapshot.keys[0]!.aborted, 1)
+          assert.deepStrictEqual(yield* met(simulator), [1, 0])
 
-        assert.closeTo((yield* stateOf(pool, "a")).credit!, 0.99, 1e-9)
-        yield* pool.credit("a", { remaining: 0.998, requestedAt: Date.now() + 5_000 })
-        assert.closeTo((yield* stateOf(pool, "a")).credit!, 0.998, 1e-9)
-      })
-    })
+          assert.closeTo((yield* stateOf(pool, "a")).credit!, 0.99, 1e-9)
+          yield* pool.credit("a", { remaining: 0.998, requestedAt: Date.now() + 5_000 })
+          assert.closeTo((yield* stateOf(pool, "a")).credit!, 0.998, 1e-9)
+        })
+      }
+    )
 
   interrupted("before the headers", actions.stall(), ({ simulator }) =>
     simulator.waitUntil((snapshot) => snapshot.inFlight === 1)
   )
-  interrupted("between the headers and the first content", actions.hang({ afterChunks: 0 }), ({ responses }) =>
-    eventually(Effect.sync(responses), (count) => count === 1)
+  interrupted(
+    "between the headers and the first content",
+    actions.hang({ afterChunks: 0 }),
+    ({ responses }) => eventually(Effect.sync(responses), (count) => count === 1)
   )
   interrupted("in the middle of the body", actions.hang({ afterChunks: 2 }), ({ chunks }) =>
     eventually(
@@ -728,23 +813,31 @@ describe("giving a stream up", () => {
   )
 
   it.live("while it waits to be tried again sends nothing more", () =>
-    streaming({ retry: impatient({ schedule: Schedule.spaced("20 seconds") }) }, function* ({ chatStream, pool, simulator }) {
-      yield* simulator.fault({ action: actions.firstEventError({ code: 502, message: "Gone" }) })
-      const fiber = yield* Effect.forkChild(Stream.runDrain(chatStream(prompt)))
-      yield* eventually(ends(pool), ({ faulted }) => faulted === 1)
-      yield* Fiber.interrupt(fiber)
-      assert.deepStrictEqual(yield* ends(pool), { ...none, faulted: 1 })
-      assert.deepStrictEqual(yield* met(simulator), [1, 0])
-    })
+    streaming(
+      { retry: impatient({ schedule: Schedule.spaced("20 seconds") }) },
+      function* ({ chatStream, pool, simulator }) {
+        yield* simulator.fault({ action: actions.firstEventError({ code: 502, message: "Gone" }) })
+        const fiber = yield* Effect.forkChild(Stream.runDrain(chatStream(prompt)))
+        yield* eventually(ends(pool), ({ faulted }) => faulted === 1)
+        yield* Fiber.interrupt(fiber)
+        assert.deepStrictEqual(yield* ends(pool), { ...none, faulted: 1 })
+        assert.deepStrictEqual(yield* met(simulator), [1, 0])
+      }
+    )
   )
 
   for (const [name, consume] of [
-    ["taking one chunk", (stream: Stream.Stream<unknown, unknown>) => Stream.runDrain(Stream.take(stream, 1))],
+    [
+      "taking one chunk",
+      (stream: Stream.Stream<unknown, unknown>) => Stream.runDrain(Stream.take(stream, 1))
+    ],
     ["a consumer that fails", (stream) => Stream.runForEach(stream, () => Effect.fail("enough"))],
     ["a consumer that dies", (stream) => Stream.runForEach(stream, () => Effect.die("oops"))],
     ["a timeout of the caller's", (stream) => Effect.timeout(Stream.runDrain(stream), "50 millis")],
     ["a race that it loses", (stream) => Effect.raceFirst(Stream.runDrain(stream), Effect.sleep(50))]
-  ] as ReadonlyArray<[string, (stream: Stream.Stream<unknown, unknown>) => Effect.Effect<unknown, unknown>]>) {
+  ] as ReadonlyArray<
+    [string, (stream: Stream.Stream<unknown, unknown>) => Effect.Effect<unknown, unknown>]
+  >) {
     it.live(`by ${name} aborts the request and frees the key`, () =>
       streaming({}, function* (world) {
         yield* world.simulator.fault({ action: actions.hang({ afterChunks: 2 }) })
@@ -811,14 +904,21 @@ describe("the balanced client streams", () => {
   const skins = [
     ["/chat/completions", { ...hello, stream: true }, "[DONE]"],
     ["/completions", { model: hello.model, prompt: "hello", max_tokens: 100, stream: true }, "[DONE]"],
-    ["/responses", { model: hello.model, input: "hello", max_output_tokens: 100, stream: true }, "response.completed"],
+    [
+      "/responses",
+      { model: hello.model, input: "hello", max_output_tokens: 100, stream: true },
+      "response.completed"
+    ],
     ["/messages", { ...hello, stream: true }, "message_stop"]
   ] as const
 
   for (const [path, body, ending] of skins) {
     it.live(`${path} to its end, with its cost`, () =>
       streaming({}, function* ({ openrouter, pool }) {
-        const text = yield* Effect.flatMap(openrouter.client.execute(post(path, body)), (response) => response.text)
+        const text = yield* Effect.flatMap(
+          openrouter.client.execute(post(path, body)),
+          (response) => response.text
+        )
         assert.include(text, ending)
         assert.include(text, "hello")
         assert.deepStrictEqual(yield* ends(pool), { ...none, succeeded: 1 })
@@ -828,8 +928,13 @@ describe("the balanced client streams", () => {
 
     it.live(`${path} with an error in its middle, byte for byte, on one key`, () =>
       streaming({ retry: impatient() }, function* ({ openrouter, pool, simulator }) {
-        yield* simulator.fault({ action: actions.midStreamError({ message: "Provider gone", afterChunks: 2 }) })
-        const text = yield* Effect.flatMap(openrouter.client.execute(post(path, body)), (response) => response.text)
+        yield* simulator.fault({
+          action: actions.midStreamError({ message: "Provider gone", afterChunks: 2 })
+        })
+        const text = yield* Effect.flatMap(
+          openrouter.client.execute(post(path, body)),
+          (response) => response.text
+        )
         assert.include(text, "Provider gone")
         assert.notInclude(text, " hello")
         assert.deepStrictEqual(yield* ends(pool), { ...none, faulted: 1 })
@@ -840,7 +945,10 @@ describe("the balanced client streams", () => {
     it.live(`${path} truncated, byte for byte, and the upstream is at fault`, () =>
       streaming({ retry: impatient() }, function* ({ openrouter, pool, simulator }) {
         yield* simulator.fault({ action: actions.truncate({ afterChunks: 2 }) })
-        const text = yield* Effect.flatMap(openrouter.client.execute(post(path, body)), (response) => response.text)
+        const text = yield* Effect.flatMap(
+          openrouter.client.execute(post(path, body)),
+          (response) => response.text
+        )
         assert.include(text, "said:")
         assert.deepStrictEqual(yield* ends(pool), { ...none, faulted: 1 })
         assert.deepStrictEqual(yield* met(simulator), [1, 0])
@@ -857,7 +965,10 @@ describe("the balanced client streams", () => {
       it.live(`${path} from another key when the first is refused ${name}`, () =>
         streaming({ retry: impatient() }, function* ({ openrouter, pool, simulator }) {
           yield* simulator.fault({ match: { key: "a" }, action })
-          const text = yield* Effect.flatMap(openrouter.client.execute(post(path, body)), (response) => response.text)
+          const text = yield* Effect.flatMap(
+            openrouter.client.execute(post(path, body)),
+            (response) => response.text
+          )
           assert.include(text, ending)
           assert.notInclude(text, "User not found.")
           assert.deepStrictEqual(yield* met(simulator), [1, 1])

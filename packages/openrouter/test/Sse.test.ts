@@ -39,7 +39,22 @@ const generator = (seed: number) => {
 
 type Generator = ReturnType<typeof generator>
 
-const words = ["a", "knot", "{}", '"error"', ": ", "data:", "é", "…", "日本", "🛶", "👩‍🚀", "\u0000", "\uFEFF", " "]
+const words = [
+  "a",
+  "knot",
+  "{}",
+  '"error"',
+  ": ",
+  "data:",
+  "é",
+  "…",
+  "日本",
+  "🛶",
+  "👩‍🚀",
+  "\u0000",
+  "\uFEFF",
+  " "
+]
 
 /** Events, and one of the many ways to write them down. */
 const written = ({ among, below, random }: Generator, events: number) => {
@@ -50,7 +65,11 @@ const written = ({ among, below, random }: Generator, events: number) => {
   let text = random() < 0.3 ? "\uFEFF" : ""
   let id: string | undefined
   for (let n = 0; n < events; n++) {
-    const lines = range(below(4)).map(() => range(below(4)).map(() => among(words)).join(""))
+    const lines = range(below(4)).map(() =>
+      range(below(4))
+        .map(() => among(words))
+        .join("")
+    )
     const event = random() < 0.3 ? among(["ping", "message_stop", "ü"]) : undefined
     const fields = lines.map((data) => line("data", data))
     if (event !== undefined) fields.splice(below(fields.length + 1), 0, line("event", event))

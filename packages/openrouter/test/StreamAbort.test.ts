@@ -51,12 +51,17 @@ type Openrouter = OpenRouter.OpenRouter["Service"]
 const long = { ...hello, messages: [{ role: "user", content: "one two three four five six" }] } as const
 const chunks = 8
 
-/** Ways to give a stream up, and how each of them ends. */
-const ways = [
+/** A way to give a stream up. */
+interface Way {
+  readonly name: string
+  readonly run: (openrouter: Openrouter, random: () => number) => Effect.Effect<unknown, unknown>
+}
+
+const ways: ReadonlyArray<Way> = [
   {
     // From before it is sent to long after its end.
     name: "an interruption at any time",
-    run: ({ chatStream }: Openrouter, random: () => number) =>
+    run: ({ chatStream }, random) =>
       Effect.gen(function* () {
         const fiber = yield* Effect.forkChild(Stream.runDrain(chatStream(long)), { startImmediately: true })
         const millis = Math.floor(random() * 14)
@@ -66,7 +71,7 @@ const ways = [
   },
   {
     name: "an interruption behind any chunk",
-    run: ({ chatStream }: Openrouter, random: () => number) => {
+    run: ({ chatStream }, random) => {
       let left = 1 + Math.floor(random() * chunks)
       return chatStream(long).pipe(
         Stream.runForEach(() => (--left === 0 ? Effect.interrupt : Effect.void)),
@@ -76,12 +81,12 @@ const ways = [
   },
   {
     name: "enough of it",
-    run: ({ chatStream }: Openrouter, random: () => number) =>
+    run: ({ chatStream }, random) =>
       Stream.runDrain(Stream.take(chatStream(long), 1 + Math.floor(random() * chunks)))
   },
   {
     name: "a consumer that fails or dies",
-    run: ({ chatStream }: Openrouter, random: () => number) => {
+    run: ({ chatStream }, random) => {
       let left = 1 + Math.floor(random() * chunks)
       const end = random() < 0.5 ? Effect.fail("enough") : Effect.die("oops")
       return Effect.exit(Stream.runForEach(chatStream(long), () => (--left === 0 ? end : Effect.void)))
@@ -89,7 +94,7 @@ const ways = [
   },
   {
     name: "bytes of the balanced client, given up anywhere",
-    run: ({ client }: Openrouter, random: () => number) =>
+    run: ({ client }, random) =>
       Effect.gen(function* () {
         const bytes = Stream.unwrap(
           Effect.map(client.execute(sse({ messages: long.messages })), (response) => response.stream)
@@ -126,7 +131,9 @@ describe(`${streams} streams aborted at random points`, () => {
             NodeHttpClient.layerUndici,
             Layer.succeed(Credits.Credits, { ...Credits.unknown, estimate: () => 0.001 })
           ]),
-          Layer.provideMerge(KeyPool.layer({ keys: simulated.map(({ name, secret }) => ({ id: name, secret })) }))
+          Layer.provideMerge(
+            KeyPool.layer({ keys: simulated.map(({ name, secret }) => ({ id: name, secret })) })
+          )
         )
         yield* Effect.scoped(
           Effect.gen(function* () {
@@ -170,7 +177,9 @@ describe(`${streams} streams aborted at random points`, () => {
             assert.isAtMost(sockets() - socketsBefore, 2 * concurrency)
           })
         )
-        yield* eventually(Effect.sync(sockets), (open) => open <= socketsBefore).pipe(Effect.timeout("5 seconds"))
+        yield* eventually(Effect.sync(sockets), (open) => open <= socketsBefore).pipe(
+          Effect.timeout("5 seconds")
+        )
       }).pipe(Effect.provide(simulator)),
     110_000
   )
@@ -187,9 +196,13 @@ describe(`${streams} streams aborted at random points`, () => {
         const exits = yield* Effect.gen(function* () {
           const openrouter = yield* OpenRouter.OpenRouter
           const random = rngOf(3)
-          return yield* Effect.forEach(Array(60).fill(run), (one) => Effect.exit(one(openrouter, random)), {
-            concurrency: 8
-          })
+          return yield* Effect.forEach(
+            Array.from({ length: 60 }, () => run),
+            (one) => Effect.exit(one(openrouter, random)),
+            {
+              concurrency: 8
+            }
+          )
         }).pipe(Effect.provide(live))
         assert.isTrue(exits.every(Exit.isSuccess))
         const { keys } = yield* simulator.waitUntil(({ inFlight }) => inFlight === 0)

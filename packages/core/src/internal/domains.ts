@@ -148,21 +148,23 @@ export class Domains {
   }
 
   /** Benches a domain by hand, for so long or else for its cooldown: other processes hear of it. */
-  benchByHand(
-    scope: FaultScope,
-    id: string,
-    reason: FaultReason,
-    since: number,
-    millis: number | undefined
-  ): void {
-    const old = this.named(scope, id)?.bench
+  benchByHand(bench: {
+    readonly scope: FaultScope
+    readonly id: string
+    readonly within: string | undefined
+    readonly reason: FaultReason
+    readonly since: number
+    readonly millis: number | undefined
+  }): void {
+    const { id, millis, reason, scope, since, within } = bench
+    const old = this.named(scope, id)?.get(within)
     // Whoever leaves the time to the pool tells of a fault, and one that returns lasts longer.
     const strikes = millis !== undefined || old?.reason !== reason ? 0 : old.strikes + 1
     const lasting = millis ?? cooldownMillis(this.options.cooldowns[reason], strikes)
     if (millis === undefined && lasting <= 0) return
     const until = since + lasting
-    this.bench(scope, id, undefined, reason, since, until, strikes)
-    this.options.publish({ _tag: "Benched", scope, id, within: undefined, reason, since, until })
+    this.bench(scope, id, within, reason, since, until, strikes)
+    this.options.publish({ _tag: "Benched", scope, id, within, reason, since, until })
   }
 
   private bench(
@@ -200,11 +202,17 @@ export class Domains {
     this.options.changed()
   }
 
-  /** The benches of upstreams and of the host that are in force. */
-  shared(nowMillis: number): ReadonlyArray<Bench> {
-    return [this.host, ...this.upstreams.values()].flatMap(({ bench }) =>
-      bench !== undefined && nowMillis < bench.until ? [bench] : []
-    )
+  /** The benches in force that no key's own state shows: of what is behind all keys, and for some upstreams only. */
+  inForce(entries: ReadonlyArray<Entry>, nowMillis: number) {
+    const found: Array<Ineligible & { readonly id: string; readonly within: string | undefined }> = []
+    const add = (within: string | undefined, { id, reason, scope, since, until }: Bench) => {
+      if (nowMillis < until) found.push({ scope, id, within, reason, since, until })
+    }
+    for (const { bench } of [this.host, ...this.upstreams.values()])
+      if (bench !== undefined) add(undefined, bench)
+    const owned = new Set(entries.flatMap(({ account, own, workspace }) => [own, account, workspace]))
+    for (const { partial } of owned) for (const [within, bench] of partial ?? []) add(within, bench)
+    return found
   }
 
   /** Of two deadlines the later one holds. */

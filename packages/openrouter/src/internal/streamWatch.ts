@@ -68,11 +68,7 @@ export class StreamWatch {
       this.committed = true
       return { data, body, failure: undefined }
     }
-    const failure = Classifier.classify(
-      { status: 200, headers: {}, body: errorBody(fields) },
-      now,
-      this.table
-    )
+    const failure = Classifier.classifyEvent(fields, now, this.table)
     if (failure !== undefined) this.failure = failure
     const usage = record(fields["usage"]) ?? record(record(fields["response"])?.["usage"])
     if (usage !== undefined) {
@@ -92,12 +88,6 @@ export class StreamWatch {
 
 /** Not every server writes its JSON without blanks. */
 const ends = (data: string) => /"(?:finish_reason|type)"\s*:\s*"/.test(data)
-
-/** The error of an event, wherever its skin keeps it. */
-const errorBody = (fields: Readonly<Record<string, unknown>>): unknown => {
-  const failed = record(fields["response"])
-  return failed !== undefined && record(failed["error"]) !== undefined ? failed : fields
-}
 
 const isEnd = (fields: Readonly<Record<string, unknown>>): boolean =>
   endings.has(String(fields["type"])) ||
