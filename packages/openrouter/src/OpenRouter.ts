@@ -3,6 +3,7 @@
  */
 import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
@@ -24,8 +25,8 @@ import type * as KeyInfo from "./KeyInfo.ts"
 import * as Model from "./Model.ts"
 import * as OpenRouterCredits from "./OpenRouterCredits.ts"
 import {
-  Answered,
-  InvalidOption,
+  type Answered,
+  type InvalidOption,
   InvalidRequest,
   OpenRouterError,
   Transport,
@@ -58,6 +59,8 @@ export interface Options {
   readonly credits?: OpenRouterCredits.Options | false | undefined
   /** Options of the balancer. */
   readonly balancer?: Balancer.Options | undefined
+  /** The longest silence of a stream; comments break it too. Default 2 minutes (see `BalancedHttpClient`). */
+  readonly idleTimeout?: Duration.Input | undefined
   /** Rows that the classifier reads before its own. */
   readonly classifier?: ReadonlyArray<Classifier.Row> | undefined
 }

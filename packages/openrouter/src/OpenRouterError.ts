@@ -55,7 +55,10 @@ export class Undecodable extends Data.TaggedError("Undecodable")<{
  * A stream broke after it had begun to answer: no other key was tried, because the reader would have read twice.
  */
 export class Broken extends Data.TaggedError("Broken")<{
-  /** A row of the classifier's table, or `truncated` (it ended without an ending), or `transport`. */
+  /**
+   * A row of the classifier's table, or `truncated` (it ended without an ending), `undecodable` (a piece that is none), or
+   * `transport` (the connection broke, or fell silent).
+   */
   readonly class: Classification["class"]
   readonly description: string
   /** The text of the first choice so far. */

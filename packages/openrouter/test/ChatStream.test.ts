@@ -435,7 +435,7 @@ describe("before the first content", () => {
   ] as const) {
     it.live(`${name} is tried again, and is Transport once the policy has had enough`, () =>
       streaming(
-        { retry: impatient({ times: 1 }), options: { idleTimeout: "100 millis" } as never },
+        { retry: impatient({ times: 1 }), options: { idleTimeout: "100 millis" } },
         function* (world) {
           const { chatStream, simulator } = world
           const once = yield* simulator.fault({ times: 1, action })
@@ -627,7 +627,7 @@ describe("the end", () => {
 
 describe("silence", () => {
   it.live("breaks a stream after the idle timeout, and the connection is closed", () =>
-    streaming({ options: { idleTimeout: "100 millis" } as never }, function* (world) {
+    streaming({ options: { idleTimeout: "100 millis" } }, function* (world) {
       const { chatStream, pool, simulator } = world
       yield* simulator.fault({ action: actions.hang({ afterChunks: 2 }) })
       const error = yield* broken(chatStream(prompt))
@@ -682,25 +682,22 @@ describe("silence", () => {
   let answering: Parameters<typeof begin>[0] | undefined
 
   it.live("is none where comments come", () =>
-    streaming(
-      { options: { idleTimeout: "300 millis" } as never },
-      function* ({ chatStream, pool, simulator }) {
-        yield* simulator.fault({ action: actions.hang({ afterChunks: 1, comments: "20 millis" }) })
-        const fiber = yield* Effect.forkChild(Stream.runDrain(chatStream(prompt)))
-        yield* simulator.waitUntil((snapshot) => snapshot.inFlight === 1)
-        yield* Effect.sleep(900)
-        assert.isUndefined(fiber.pollUnsafe())
-        assert.deepStrictEqual(yield* inFlight(pool), [1, 0])
-        yield* Fiber.interrupt(fiber)
-      }
-    )
+    streaming({ options: { idleTimeout: "300 millis" } }, function* ({ chatStream, pool, simulator }) {
+      yield* simulator.fault({ action: actions.hang({ afterChunks: 1, comments: "20 millis" }) })
+      const fiber = yield* Effect.forkChild(Stream.runDrain(chatStream(prompt)))
+      yield* simulator.waitUntil((snapshot) => snapshot.inFlight === 1)
+      yield* Effect.sleep(900)
+      assert.isUndefined(fiber.pollUnsafe())
+      assert.deepStrictEqual(yield* inFlight(pool), [1, 0])
+      yield* Fiber.interrupt(fiber)
+    })
   )
 
   it.live("is no limit on how long a stream lasts", () =>
     streaming(
       {
         simulator: { keys: keys("a b"), chunkDelay: "50 millis" },
-        options: { idleTimeout: "400 millis" } as never
+        options: { idleTimeout: "400 millis" }
       },
       function* ({ chatStream }) {
         const [took, text] = yield* Effect.timed(textOf(chatStream(words(14))))
@@ -711,7 +708,7 @@ describe("silence", () => {
   )
 
   it.live("is that of OpenRouter, not that of a reader who takes time", () =>
-    streaming({ options: { idleTimeout: "100 millis" } as never }, function* ({ chatStream, pool }) {
+    streaming({ options: { idleTimeout: "100 millis" } }, function* ({ chatStream, pool }) {
       const text = yield* textOf(Stream.tap(chatStream(prompt), () => Effect.sleep(150)))
       assert.strictEqual(text, answer)
       assert.deepStrictEqual(yield* ends(pool), { ...none, succeeded: 1 })

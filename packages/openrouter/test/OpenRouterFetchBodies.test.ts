@@ -120,19 +120,18 @@ describe("OpenRouterFetch: bodies", () => {
       it.live("a response that nobody holds any more is given up when it is collected", () =>
         fetching(setup, async ({ chat, snapshot }) => {
           await (async () => void (await chat({ stream: true })))()
-          const half = await chat({ stream: true })
-          await (async () => {
-            await half.body!.getReader().read()
-          })()
+          const reader = (await chat({ stream: true })).body!.getReader()
+          await reader.read()
           assert.strictEqual(inFlight(snapshot), 2)
-          await until(() => {
+          // What was collected is told in turns of the event loop between two collections, so they need a pause.
+          while (inFlight(snapshot) > 1) {
             collectGarbage()
-            return inFlight(snapshot) === 1
-          })
+            await Effect.runPromise(Effect.sleep(50))
+          }
           // The one that is still held lives on.
-          assert.isTrue(half.body!.locked)
           assert.strictEqual(inFlight(snapshot), 1)
-        }).pipe(Effect.asVoid)
+          await reader.cancel()
+        })
       )
 
       it.live("a reader that outlives its response reads on", () =>

@@ -192,6 +192,15 @@ describe("the cost", () => {
     ],
     { ...content, cost: 0.5 }
   )
+  tells(
+    "is kept when a later usage does not tell it",
+    [
+      text,
+      JSON.stringify({ choices: [], usage }),
+      JSON.stringify({ choices: [], usage: { total_tokens: 19 } })
+    ],
+    { ...content, cost: 0.5 }
+  )
   tells("may be 0", [text, JSON.stringify({ choices: [], usage: { ...usage, cost: 0 } })], {
     ...content,
     cost: 0
@@ -230,6 +239,10 @@ describe("a failure", () => {
     }
   )
   tells("behind text is one all the same", [text, failing(502)], { ...content, failure: gone })
+  tells("may be all that its event has", [text, JSON.stringify({ error: { code: 502, message: "Gone" } })], {
+    ...content,
+    failure: gone
+  })
   tells("may have a code in words", [text, failing("server_error")], { ...content, failure: gone })
   tells("may be that of a key", failing(401, { message: "User not found." }), { failure: rejected })
   tells(

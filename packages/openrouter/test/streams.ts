@@ -22,8 +22,8 @@ export const streaming = <A>(
   using(setup, function* (world) {
     const http = setup.http?.(world.plain) ?? world.plain
     const openrouter = yield* OpenRouter.make({
-      baseUrl: world.simulator.baseUrl,
-      ...(setup.options as { readonly baseUrl: string } | undefined)
+      ...setup.options,
+      baseUrl: setup.options?.baseUrl ?? world.simulator.baseUrl
     }).pipe(
       Effect.provideService(HttpClient.HttpClient, http),
       Effect.provideService(Balancer.Balancer, world.balancer),

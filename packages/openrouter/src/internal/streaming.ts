@@ -53,6 +53,7 @@ export class StreamedBody {
   private readonly scanner: EventScanner | undefined
   /** Pieces that came before the first content, and with it. */
   private held: Array<Piece> = []
+  private heldBytes = 0
   private ended = false
   private broken = false
   private done = false
@@ -86,7 +87,12 @@ export class StreamedBody {
       if (failure !== undefined) return Effect.fail(this.early(failure))
       if (this.ended) return Effect.fail(this.early(Classifier.classify(empty, now)!))
       return Effect.flatMap(this.pull, (pieces) => {
-        this.held.push(...pieces)
+        for (const piece of pieces) {
+          this.held.push(piece)
+          this.heldBytes += piece.bytes.length
+        }
+        // So much of nothing is not held back for ever.
+        if (this.heldBytes > maxHeld) this.watch.committed = true
         return this.commit
       })
     })
@@ -176,12 +182,10 @@ export class StreamedBody {
       // It broke off after it began: what was said until then may have been billed.
       return { ...outcome, cost }
     }
-    // It is the watching that came to its end here, and not the stream.
-    if (this.scanner?.failure !== undefined) return Outcome.ignored(cost)
     if (this.broken) return { ...Classifier.transport, cost }
     if (this.scanner === undefined) return this.ended ? Outcome.success() : Outcome.ignored()
     if (finished) return Outcome.success(cost)
-    // The reader went away: what is billed for it the next reading of the key tells.
+    // The reader went away, or was stopped by an event that is too long: the next reading of the key tells the cost.
     if (!this.ended) return Outcome.ignored(cost)
     return { ...truncated, cost }
   }
@@ -239,6 +243,9 @@ const unreadable = (response: HttpClientResponse.HttpClientResponse, cause: Erro
       description: "An event of the stream is too long"
     })
   })
+
+/** Bytes that are held back while a stream says nothing: days of comments. */
+const maxHeld = 1024 * 1024
 
 /** How long the connection may stay open behind the last word. */
 const patience = Duration.seconds(1)
