@@ -1,4 +1,4 @@
-import { Errors, Filter, Outcome, RetryPolicy, Selector } from "@evenkeel/core"
+import { Errors, Filter, type Lease, Outcome, RetryPolicy, Selector } from "@evenkeel/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Random } from "effect"
 import { TestClock } from "effect/testing"
@@ -730,6 +730,39 @@ describe("Balancer", () => {
         }
       )
     )
+
+    it.effect("a request's own facts hold for it alone, after each retry and while it waits", () => {
+      const only =
+        (id: string): Filter.Filter =>
+        (candidate) =>
+          candidate.id === id
+            ? undefined
+            : { reason: "elsewhere", scope: "request", since: undefined, until: undefined }
+      const rotating = (failure: RetryPolicy.Failure) =>
+        failure._tag === "Refused" ? RetryPolicy.stop : RetryPolicy.rotate
+      const setup = { keys: keys("a b", { maxInFlight: 1 }), retry: policy(rotating) }
+      return using(setup, function* ({ balancer }) {
+        const use = (id: string, f = (lease: Lease.Lease) => Effect.succeed(lease.key.id)) =>
+          balancer.use(f, { filter: only(id) })
+        assert.deepStrictEqual([yield* use("b"), ...(yield* idsOf(balancer, 1))], ["b", "a"])
+        const holder = yield* start(use("b", () => Effect.never))
+        const waiter = yield* start(use("b"))
+        assert.deepStrictEqual(yield* idsOf(balancer, 1), ["a"])
+        yield* Fiber.interrupt(holder)
+        assert.strictEqual(yield* Fiber.join(waiter), "b")
+        const rejected = new Errors.Fault({ outcome: Outcome.faulted({ scope: "key", reason: "rejected" }) })
+        const error = yield* Effect.flip(Effect.scoped(balancer.lease({ filter: only("c") })))
+        assert.deepStrictEqual(
+          error.keys.map((no) => no.reason),
+          ["elsewhere", "elsewhere"]
+        )
+        const refused = yield* refusalOf(balancer.use(() => rejected, { filter: only("b") }))
+        assert.deepStrictEqual(
+          refused.keys.map((no) => no.reason),
+          ["elsewhere", "rejected"]
+        )
+      })
+    })
   })
 
   describe("the outcome of a use", () => {

@@ -15,7 +15,16 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import type * as Scope from "effect/Scope"
 import { FetchHttpClient, HttpClient } from "effect/http"
 import * as CircuitBreaker from "@evenkeel/circuit-breaker/CircuitBreaker"
-import { Balancer, Breaker, Credits, Key, KeyConfig, KeyPool, RetryPolicy, Selector } from "@evenkeel/core"
+import {
+  Balancer,
+  Breaker,
+  Credits,
+  type Key,
+  KeyConfig,
+  KeyPool,
+  RetryPolicy,
+  Selector
+} from "@evenkeel/core"
 import * as LeastInFlight from "@evenkeel/least-in-flight/LeastInFlight"
 import * as Retry from "@evenkeel/retry/Retry"
 import * as BalancedHttpClient from "./BalancedHttpClient.ts"
@@ -132,12 +141,9 @@ export const make = async (options: Options = {}): Promise<OpenRouterFetch> => {
   const defaults = attributionHeaders(options.attribution)
   const calls = new Set<Call>()
   let closed: Promise<void> | undefined
-  const checkOpen = () => {
-    if (closed !== undefined) throw closing()
-  }
 
   const fetch: typeof globalThis.fetch = async (input, init) => {
-    checkOpen()
+    if (closed !== undefined) throw closing()
     const url = urlOf(input)
     if (!URL.canParse(url) || new URL(url).origin !== origin) return underlying(input, init)
     const signal = signalOf(input, init)

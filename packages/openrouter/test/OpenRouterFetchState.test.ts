@@ -51,7 +51,7 @@ describe("OpenRouterFetch: state", () => {
 
   it.live("a stored response, streamed or not, holds the conversation on its key", () =>
     served(
-      (response, request, body) => {
+      (response, _request, body) => {
         if (!JSON.parse(body).stream) return json(response, { id: "resp_1", status: "completed" })
         const events = [
           { type: "response.created", response: { id: "resp_2" } },
@@ -148,7 +148,8 @@ describe("OpenRouterFetch: redirects", () => {
         const other = elsewhere.replace("127.0.0.1", "localhost")
         await new Promise<void>((resolve, reject) => {
           const inner = served(
-            (response) => response.writeHead(307, { location: `${other}/steal` }).end(),
+            (response) =>
+              response.writeHead(307, { location: `${other}/steal`, "content-length": "0" }).end(),
             {},
             async ({ baseUrl, fetch }) => {
               const answer = await fetch(`${baseUrl}/chat/completions`, chat())
@@ -165,7 +166,7 @@ describe("OpenRouterFetch: redirects", () => {
 
   it.live("as the caller wants them: manual, error, and not for ever", () =>
     served(
-      (response) => response.writeHead(302, { location: "/api/v1/again" }).end(),
+      (response) => response.writeHead(302, { location: "/api/v1/again", "content-length": "0" }).end(),
       {},
       async ({ baseUrl, fetch, seen }) => {
         const manual = await fetch(`${baseUrl}/x`, { redirect: "manual" })

@@ -48,7 +48,10 @@ export const answering = (send: Send, pool: KeyPool.KeyPool["Service"], origin: 
 
   const bodyOf = (call: Call, stream: StreamedBody, learn: (body: unknown) => void) => {
     const bytesOf = ({ bytes, events }: Piece) => {
-      for (const { body } of events) learn(record(body)?.["response"])
+      for (const { body } of events) {
+        const made = record(body)?.["response"]
+        if (made !== undefined) learn(made)
+      }
       return bytes
     }
     const chunks = Stream.catch(Stream.map(stream.pieces, bytesOf), (error) =>

@@ -121,6 +121,7 @@ export class Call {
     this.calls.delete(this)
     const { fiber } = this
     const stop = fiber === undefined ? Effect.void : Fiber.interrupt(fiber)
+    // What is stopped here looks at it, before there is a promise to wait for.
     this.ended = Promise.resolve()
     this.ended = Effect.runPromise(Effect.andThen(stop, Scope.close(this.scope, Exit.void)))
     return this.ended

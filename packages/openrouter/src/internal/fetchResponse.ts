@@ -31,8 +31,8 @@ export const passedOn = (
 }
 
 /** Whether there is nothing to read, whatever the connection says. */
-export const isBodiless = ({ request, status }: HttpClientResponse.HttpClientResponse): boolean =>
-  bodiless.has(status) || request.method === "HEAD"
+export const isBodiless = ({ headers, request, status }: HttpClientResponse.HttpClientResponse): boolean =>
+  bodiless.has(status) || request.method === "HEAD" || headers["content-length"] === "0"
 
 /**
  * The last word on a request that failed: as it came, and so that no SDK tries all again, or sleeps for days. A
