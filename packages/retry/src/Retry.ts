@@ -102,7 +102,7 @@ export const backoff: Schedule.Schedule<Duration.Duration> = fullJitter(
  *
  * - a fault that another key cures: another key, at once, up to `rotations`
  * - a fault that only time cures: a wait from `schedule`, or until its Retry-After if that is later
- * - no key can serve: a wait until the first one can
+ * - no key can serve: a wait until the first one can, unless all are refused or out of credit
  * - a fault that nothing cures, more than `times` waits, a wait beyond `maxDelay`, or one whose end nobody knows: the
  *   failure goes to the caller
  *
@@ -211,11 +211,19 @@ export const layer = (options: Options = {}): Layer.Layer<never> =>
 /** Milliseconds over which those who were told the same time spread out: the first window of the back-off. */
 const spread = 500
 
+/**
+ * Reasons whose end is the time of a probe, not of a return: a credential that was refused and a purse that is empty seldom
+ * mend themselves within the seconds that a caller waits, and the caller should hear of them.
+ */
+const hopeless: ReadonlySet<string> = new Set(["rejected", "exhausted", "insufficient"])
+
 /** How long the failure asks to be left alone: `undefined` if it did not say, and for ever if nobody knows. */
 const askedMillis = (failure: RetryPolicy.Failure, nowMillis: number): number | undefined => {
   if (failure._tag === "Refused") {
-    const { retryAt } = failure.error
-    return retryAt === undefined ? Infinity : Math.max(0, retryAt - nowMillis)
+    const times = failure.error.keys.flatMap(({ reason, until }) =>
+      until === undefined || hopeless.has(reason) ? [] : [until]
+    )
+    return times.length === 0 ? Infinity : Math.max(0, Math.min(...times) - nowMillis)
   }
   const { retryAfter } = failure.outcome
   return retryAfter === undefined ? undefined : Duration.toMillis(retryAfter)
