@@ -13,12 +13,12 @@ import * as Scope from "effect/Scope"
 import { HttpClient, HttpClientError, HttpClientRequest, type HttpClientResponse } from "effect/http"
 import { Balancer, Outcome, type Errors, type Lease } from "@evenkeel/core"
 import * as Classifier from "./Classifier.ts"
-import { costOf } from "./internal/cost.ts"
+import { costOf } from "./internal/credit/cost.ts"
 import { told } from "./internal/failures.ts"
 import { requestFactsIn, type RequestFacts } from "./internal/requestFacts.ts"
-import { buffered, streamed } from "./internal/responses.ts"
-import * as Streaming from "./internal/streaming.ts"
-import type { StreamedBody } from "./internal/streaming.ts"
+import { buffered, streamed } from "./internal/stream/responses.ts"
+import * as Streaming from "./internal/stream/body.ts"
+import type { StreamedBody } from "./internal/stream/body.ts"
 
 /** OpenRouter's own address; one version of the API, `v1`. */
 export const defaultBaseUrl = "https://openrouter.ai/api/v1"
@@ -64,7 +64,7 @@ export interface Sent {
 /**
  * Sends one request on one key after the other, as the balancer decides.
  *
- * With a scope, a stream is settled when that closes, if not before; without, it is watched (see `internal/responses.ts`).
+ * With a scope, a stream is settled when that closes, if not before; without, it is watched (see `internal/stream/responses.ts`).
  */
 export type Send = (
   request: HttpClientRequest.HttpClientRequest,

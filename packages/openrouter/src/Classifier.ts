@@ -8,14 +8,14 @@
  */
 import * as Duration from "effect/Duration"
 import { Outcome, type Candidate } from "@evenkeel/core"
-import { errorIn, factsOf, type Answer, type Facts } from "./internal/facts.ts"
-import type { Billed, Confidence, Row, Scope } from "./internal/row.ts"
-import { rows as table } from "./internal/rows.ts"
-import { told } from "./internal/until.ts"
+import { errorIn, factsOf, type Answer, type Facts } from "./internal/classifier/facts.ts"
+import type { Billed, Confidence, Row, Scope } from "./internal/classifier/row.ts"
+import { rows as table } from "./internal/classifier/rows.ts"
+import { told } from "./internal/classifier/until.ts"
 
-export type { Answer, Facts, PreviousError } from "./internal/facts.ts"
-export type { Billed, Confidence, Row, Scope } from "./internal/row.ts"
-export { maxCapReset, maxRateLimitReset, maxRetryAfter } from "./internal/until.ts"
+export type { Answer, Facts, PreviousError } from "./internal/classifier/facts.ts"
+export type { Billed, Confidence, Row, Scope } from "./internal/classifier/row.ts"
+export { maxCapReset, maxRateLimitReset, maxRetryAfter } from "./internal/classifier/until.ts"
 
 /**
  * The classes of the built-in rows, for `switch`. Rows of your own add others.
@@ -41,7 +41,7 @@ export interface Classification {
 }
 
 /**
- * The built-in table, in the order in which it is read: `src/internal/rows.ts` shows it as one, and
+ * The built-in table, in the order in which it is read: `src/internal/classifier/rows.ts` shows it as one, and
  * `docs/failure-domains.md` in words.
  */
 export const rows: ReadonlyArray<Row<Known>> = table

@@ -7,8 +7,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Random, Schema, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { HttpClient, HttpClientError, HttpClientResponse } from "effect/http"
-import { costOf } from "../src/internal/cost.ts"
-import { exhaustedAt } from "../src/internal/forecast.ts"
+import { costOf } from "../src/internal/credit/cost.ts"
+import { exhaustedAt } from "../src/internal/credit/forecast.ts"
 import {
   type Body,
   eventually,

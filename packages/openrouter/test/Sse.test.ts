@@ -4,7 +4,7 @@ import { Effect, Stream } from "effect"
 import { Sse } from "effect/encoding"
 import { HttpClientError } from "effect/http"
 import type { ServerResponse } from "node:http"
-import { EventScanner } from "../src/internal/sse.ts"
+import { EventScanner } from "../src/internal/stream/sse.ts"
 import { begin, broken, prompt, said, withServer } from "./streams.ts"
 import { impatient, inFlight, rngOf, sse, stateOf } from "./utils.ts"
 

@@ -1,7 +1,7 @@
 // What each kind of event of the three skins tells: whether the stream has said anything yet, ended, cost, or failed.
 import { assert, describe, it } from "@effect/vitest"
 import { Classifier } from "@evenkeel/openrouter"
-import { isWhole, StreamWatch } from "../src/internal/streamWatch.ts"
+import { isWhole, StreamWatch } from "../src/internal/stream/watch.ts"
 
 const now = Date.UTC(2026, 10, 21)
 

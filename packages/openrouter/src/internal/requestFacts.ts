@@ -2,7 +2,7 @@
  * What a request says about itself before it is sent: it decides the upstream it belongs to and the keys it prefers.
  */
 import type { HttpClientRequest } from "effect/http"
-import { record } from "./facts.ts"
+import { record } from "./classifier/facts.ts"
 
 export interface RequestFacts {
   readonly upstream: string | undefined

@@ -10,7 +10,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { HttpClient } from "effect/http"
 import type { Key, KeyPool } from "@evenkeel/core"
-import * as KeyInfo from "../KeyInfo.ts"
+import * as KeyInfo from "../../KeyInfo.ts"
 import { readKey, type Unread } from "./readKey.ts"
 import { isPeriod, nextReset } from "./resets.ts"
 

@@ -8,7 +8,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { HttpClientError, UrlParams, type HttpClientResponse } from "effect/http"
 import { concat } from "./bytes.ts"
-import type { StreamedBody } from "./streaming.ts"
+import type { StreamedBody } from "./body.ts"
 
 type Response = HttpClientResponse.HttpClientResponse
 

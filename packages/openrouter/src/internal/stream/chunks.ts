@@ -5,11 +5,11 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { HttpClientError } from "effect/http"
-import { ChatChunk, text } from "../ChatChunk.ts"
-import * as ChatResponse from "../ChatResponse.ts"
-import { Broken, OpenRouterError, Undecodable } from "../OpenRouterError.ts"
-import { parse, type Seen } from "./streamWatch.ts"
-import type { StreamedBody } from "./streaming.ts"
+import { ChatChunk, text } from "../../ChatChunk.ts"
+import * as ChatResponse from "../../ChatResponse.ts"
+import { Broken, OpenRouterError, Undecodable } from "../../OpenRouterError.ts"
+import { parse, type Seen } from "./watch.ts"
+import type { StreamedBody } from "./body.ts"
 
 const decodeChunk = Schema.decodeUnknownEffect(ChatChunk)
 const decodeUsage = Schema.decodeUnknownOption(ChatResponse.Usage)

@@ -3,7 +3,7 @@
  * real one.
  */
 import type { Errors, Filter } from "@evenkeel/core"
-import { final, seconds } from "./fetchResponse.ts"
+import { final, seconds } from "./response.ts"
 
 /** What the refusal is for SDKs that go by the status. */
 interface Kind {

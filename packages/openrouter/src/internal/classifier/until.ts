@@ -3,7 +3,7 @@
  * times that are far off of a mistake: the former count for nothing, the latter are cut.
  */
 import type { Facts } from "./facts.ts"
-import { isPeriod, nextReset } from "./resets.ts"
+import { isPeriod, nextReset } from "../credit/resets.ts"
 import { perDay } from "./signs.ts"
 
 export const second = 1000

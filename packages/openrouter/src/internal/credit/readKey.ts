@@ -3,7 +3,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import type { Key } from "@evenkeel/core"
-import { KeyInfo } from "../KeyInfo.ts"
+import { KeyInfo } from "../../KeyInfo.ts"
 
 /** A key could not be read. `refused`: OpenRouter does not accept it (401). */
 export interface Unread {

@@ -1,4 +1,4 @@
-import { record } from "./facts.ts"
+import { record } from "../classifier/facts.ts"
 
 /**
  * What an answer cost in USD, as its `usage` tells it; `undefined` if it does not.

@@ -1,9 +1,9 @@
 /**
  * What the events of a stream tell about it: whether it has said anything yet, what it cost, whether it came to its end.
  */
-import * as Classifier from "../Classifier.ts"
-import { costOf } from "./cost.ts"
-import { record } from "./facts.ts"
+import * as Classifier from "../../Classifier.ts"
+import { costOf } from "../credit/cost.ts"
+import { record } from "../classifier/facts.ts"
 
 /** An event, and its data as JSON where that was looked at. */
 export interface Seen {

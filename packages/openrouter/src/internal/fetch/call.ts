@@ -16,7 +16,7 @@ export type Run = <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, unknown>
 /** The next chunks of a body. */
 export type Chunks<E> = Pull.Pull<Arr.NonEmptyReadonlyArray<Uint8Array>, E>
 
-/** How long a body may lie unread before it is taken for abandoned: the rule of `internal/responses.ts`. */
+/** How long a body may lie unread before it is taken for abandoned: the rule of `internal/stream/responses.ts`. */
 const patience = 60_000
 
 export class Call {

@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { HttpClient, HttpClientRequest } from "effect/http"
-import { record } from "./facts.ts"
+import { record } from "../classifier/facts.ts"
 
 /** USD a token of the prompt, a token of the answer, and a request. */
 export interface Price {

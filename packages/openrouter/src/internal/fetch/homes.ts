@@ -5,8 +5,8 @@
 import * as Effect from "effect/Effect"
 import type { HttpClientResponse } from "effect/http"
 import type { Filter, Selector } from "@evenkeel/core"
-import { record } from "./facts.ts"
-import type { Outgoing } from "./fetchRequest.ts"
+import { record } from "../classifier/facts.ts"
+import type { Outgoing } from "./request.ts"
 
 /** The key that made something. */
 export interface Home {

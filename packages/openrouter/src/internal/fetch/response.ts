@@ -3,7 +3,7 @@
  */
 import * as Duration from "effect/Duration"
 import { Cookies, Headers as EffectHeaders, type HttpClientError, type HttpClientResponse } from "effect/http"
-import { maxRetryAfter } from "../Classifier.ts"
+import { maxRetryAfter } from "../../Classifier.ts"
 
 /** Says to SDKs that read it (`openai`) that all that can be tried has been. */
 export const final = { "x-should-retry": "false" }

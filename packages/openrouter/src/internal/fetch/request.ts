@@ -2,7 +2,7 @@
  * What a caller of the fetch gives, made ready to be sent more than once.
  */
 import { HttpClientRequest } from "effect/http"
-import { nothing, requestFactsOf, type RequestFacts } from "./requestFacts.ts"
+import { nothing, requestFactsOf, type RequestFacts } from "../requestFacts.ts"
 
 export interface Outgoing {
   readonly http: HttpClientRequest.HttpClientRequest

@@ -15,10 +15,10 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { HttpClientError, type HttpClientResponse } from "effect/http"
 import { Outcome, type Lease } from "@evenkeel/core"
-import * as Classifier from "../Classifier.ts"
+import * as Classifier from "../../Classifier.ts"
 import { concat } from "./bytes.ts"
 import { EventScanner } from "./sse.ts"
-import { isWhole, StreamWatch, type Seen } from "./streamWatch.ts"
+import { isWhole, StreamWatch, type Seen } from "./watch.ts"
 
 /** A piece of the body, and the events that it completes. */
 export interface Piece {

@@ -1,7 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { unreffed } from "./fetchCall.ts"
+import { unreffed } from "./call.ts"
 
 /** The longest time that a timer takes. */
 const longest = 2 ** 31 - 1
