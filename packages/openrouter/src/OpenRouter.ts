@@ -10,17 +10,19 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { HttpClient, HttpClientRequest, type HttpClientError } from "effect/http"
-import { Balancer, Credits, KeyPool, type Errors, type Selector } from "@evenkeel/core"
+import { Balancer, Credits, KeyPool, type Errors, type Filter, type Key, type Selector } from "@evenkeel/core"
 import * as BalancedHttpClient from "./BalancedHttpClient.ts"
 import type * as ChatChunk from "./ChatChunk.ts"
 import type * as ChatRequest from "./ChatRequest.ts"
 import * as ChatResponse from "./ChatResponse.ts"
 import * as Classifier from "./Classifier.ts"
 import { chunkOf, chunksOf } from "./internal/stream/chunks.ts"
+import * as Embeddings from "./Embeddings.ts"
+import * as Generation from "./Generation.ts"
 import { answered, failureOf } from "./internal/failures.ts"
 import { readKey, type Unread } from "./internal/credit/readKey.ts"
 import { attributionHeaders, baseUrlOf } from "./internal/settings.ts"
-import { nothing, requestFactsOf, type RequestFacts } from "./internal/requestFacts.ts"
+import { nothing, requestFactsOf } from "./internal/requestFacts.ts"
 import type * as KeyInfo from "./KeyInfo.ts"
 import * as Model from "./Model.ts"
 import * as OpenRouterCredits from "./OpenRouterCredits.ts"
@@ -101,6 +103,18 @@ export class OpenRouter extends Context.Service<
     readonly key: (id: string) => Effect.Effect<KeyInfo.KeyInfo, OpenRouterError | Errors.UnknownKey>
     /** Caps, credit left, resets and health of every key of the pool, read now. */
     readonly keys: Effect.Effect<ReadonlyArray<KeyStatus>>
+    /** Vectors for texts. */
+    readonly embeddings: (
+      request: Embeddings.EmbeddingsRequest
+    ) => Effect.Effect<Embeddings.EmbeddingsResponse, OpenRouterError | Errors.NoEligibleKey>
+    /**
+     * What an answer cost, by its id; OpenRouter knows a few seconds after the answer. Only keys of the account that asked
+     * may read it, so a key of each account is tried, unless `keyId` names one.
+     */
+    readonly generation: (
+      id: string,
+      options?: { readonly keyId?: string | undefined }
+    ) => Effect.Effect<Generation.Generation, OpenRouterError | Errors.NoEligibleKey | Errors.UnknownKey>
     /** The models that OpenRouter offers, with their prices. */
     readonly models: Effect.Effect<ReadonlyArray<Model.Model>, OpenRouterError | Errors.NoEligibleKey>
     /** The balanced client, for endpoints without a method here; paths such as `/embeddings` are enough. */
@@ -109,6 +123,8 @@ export class OpenRouter extends Context.Service<
 >()("@evenkeel/openrouter/OpenRouter") {}
 
 const decodeChat = Schema.decodeUnknownEffect(ChatResponse.ChatResponse)
+const decodeEmbeddings = Schema.decodeUnknownEffect(Embeddings.EmbeddingsResponse)
+const decodeGeneration = Schema.decodeUnknownEffect(Schema.Struct({ data: Generation.Generation }))
 const decodeModels = Schema.decodeUnknownEffect(Schema.Struct({ data: Schema.Array(Model.Model) }))
 
 /**
@@ -131,7 +147,7 @@ export const make = Effect.fnUntraced(function* (
 
   const call = <A>(
     request: HttpClientRequest.HttpClientRequest,
-    facts: RequestFacts,
+    facts: Parameters<BalancedHttpClient.Send>[1],
     decode: (body: unknown) => Effect.Effect<A, Schema.SchemaError>
   ): Effect.Effect<A, OpenRouterError | Errors.NoEligibleKey> =>
     Effect.matchEffect(send(request, facts), {
@@ -139,18 +155,24 @@ export const make = Effect.fnUntraced(function* (
       onSuccess: ({ body }) => decoded(body, decode)
     })
 
-  const chatUrl = `${baseUrl}/chat/completions`
-  const prepare = (request: ChatRequest.ChatRequest, stream: boolean) => {
-    const invalid = check(request, stream)
-    if (invalid !== undefined) return Effect.fail(new OpenRouterError({ reason: invalid }))
-    const bytes = encode(stream ? { ...request, stream } : request)
+  const post = (path: string, body: unknown) => {
+    const bytes = encode(body)
     if (bytes === undefined) {
       return Effect.fail(
         new OpenRouterError({ reason: new InvalidRequest({ field: "request", expected: "JSON" }) })
       )
     }
-    const http = HttpClientRequest.bodyUint8Array(HttpClientRequest.post(chatUrl), bytes, "application/json")
-    return Effect.succeed([http, requestFactsOf(request, bytes.length)] as const)
+    const http = HttpClientRequest.post(`${baseUrl}${path}`)
+    return Effect.succeed([
+      HttpClientRequest.bodyUint8Array(http, bytes, "application/json"),
+      requestFactsOf(body, bytes.length)
+    ] as const)
+  }
+  const prepare = (request: ChatRequest.ChatRequest, stream: boolean) => {
+    const invalid = check(request, stream)
+    return invalid === undefined
+      ? post("/chat/completions", stream ? { ...request, stream } : request)
+      : Effect.fail(new OpenRouterError({ reason: invalid }))
   }
   return OpenRouter.of({
     chat: (request) =>
@@ -186,6 +208,19 @@ export const make = Effect.fnUntraced(function* (
           ? { ...key, info: result.success, health: "live" }
           : { ...key, info: undefined, health: result?.failure.refused === true ? "refused" : "unknown" }
       })
+    }),
+    embeddings: (request) =>
+      Effect.flatMap(post("/embeddings", request), ([http, facts]) => call(http, facts, decodeEmbeddings)),
+    generation: Effect.fnUntraced(function* (id, { keyId } = {}) {
+      const http = HttpClientRequest.setUrlParam(HttpClientRequest.get(`${baseUrl}/generation`), "id", id)
+      const keys = keyId === undefined ? onePerAccount(yield* pool.keys) : [yield* pool.key(keyId)]
+      const [first, ...rest] = keys.map(({ id: only }) => {
+        const filter: Filter.Filter = (candidate) => (candidate.id === only ? undefined : another)
+        return call(http, { ...nothing, filter }, decodeGeneration)
+      })
+      const read = first ?? call(http, nothing, decodeGeneration)
+      const { data } = yield* rest.reduce((found, next) => Effect.catch(found, () => next), read)
+      return data
     }),
     models: Effect.map(
       call(HttpClientRequest.get(`${baseUrl}/models`), nothing, decodeModels),
@@ -274,6 +309,18 @@ const encode = (body: unknown): Uint8Array | undefined => {
   } catch {
     return undefined
   }
+}
+
+const onePerAccount = (keys: ReadonlyArray<Key.Key>): ReadonlyArray<Key.Key> => [
+  ...new Map(keys.map((key) => [key.account ?? `key:${key.id}`, key])).values()
+]
+
+/** The request is for one key alone. */
+const another: Filter.Ineligible = {
+  reason: "another-account",
+  scope: "request",
+  since: undefined,
+  until: undefined
 }
 
 /** Why a key could not be read. */

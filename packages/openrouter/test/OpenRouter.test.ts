@@ -27,7 +27,8 @@ import {
   secretOf,
   serve,
   stateOf,
-  textOf
+  textOf,
+  inFlight
 } from "./utils.ts"
 
 const { actions, errors } = Simulator
@@ -425,6 +426,63 @@ describe("a request that cannot be right", () => {
         ChatResponse.text(yield* openrouter.chat({ ...hello, stream: false })),
         "You said: hello"
       )
+    })
+  )
+})
+
+describe("embeddings", () => {
+  it.live("are vectors for each text, with what they cost", () =>
+    using({}, function* ({ openrouter, pool }) {
+      const request = { model: "openai/gpt-4o-mini", input: ["one", "two"] }
+      const { data, usage } = yield* openrouter.embeddings(request)
+      assert.deepStrictEqual(
+        data.map(({ index }) => index),
+        [0, 1]
+      )
+      assert.isAbove(data[0]!.embedding.length, 0)
+      assert.isAtLeast(usage?.cost ?? -1, 0)
+      assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
+    })
+  )
+
+  it.live("that cannot be encoded take no key", () =>
+    using({}, function* ({ openrouter, pool }) {
+      const error = yield* Effect.flip(openrouter.embeddings({ model: "a/b", input: [1n] }))
+      assert.include(error.message, "request must be JSON")
+      assert.deepStrictEqual(
+        (yield* pool.snapshot).keys.map(({ leased }) => leased),
+        [0, 0]
+      )
+    })
+  )
+})
+
+describe("generation", () => {
+  it.live("is read with a key of the account that asked, whichever it is", () =>
+    using({}, function* ({ openrouter }) {
+      const { id } = yield* openrouter.chat({
+        model: "openai/gpt-4o-mini",
+        messages: [{ role: "user", content: "hello" }]
+      })
+      const found = yield* openrouter.generation(id!)
+      assert.strictEqual(found.id, id)
+      assert.isAbove(found.total_cost ?? 0, 0)
+      assert.strictEqual((yield* openrouter.generation(id!, { keyId: "a" })).id, id)
+    })
+  )
+
+  it.live("that nobody knows is an answer of 404, and a key that nobody knows is typed", () =>
+    using({}, function* ({ openrouter, pool }) {
+      const error = yield* Effect.flip(openrouter.generation("gen-nothing"))
+      assert.strictEqual(
+        error._tag === "OpenRouterError" && error.reason._tag === "Answered" && error.reason.status,
+        404
+      )
+      assert.strictEqual(
+        (yield* Effect.flip(openrouter.generation("gen-1", { keyId: "x" })))._tag,
+        "UnknownKey"
+      )
+      assert.deepStrictEqual(yield* inFlight(pool), [0, 0])
     })
   )
 })

@@ -132,6 +132,17 @@ describe("rotation", () => {
     }).pipe(withRandom(0.25), Effect.provide(live(keys("a", "b", "c"))))
   )
 
+  for (const reason of ["rejected", "exhausted"] as const) {
+    it.effect(`does not wait for a key that is ${reason}, however soon it may be tried again`, () =>
+      Effect.gen(function* () {
+        const { end, met } = yield* request(() => fault("key", reason, Duration.seconds(1)))
+        const error = failureOf(yield* end)
+        assert.instanceOf(error, Errors.NoEligibleKey)
+        assert.deepStrictEqual([error.retryAt, met], [1000, [["a", 0]]])
+      }).pipe(Effect.provide(live(keys("a"))))
+    )
+  }
+
   it.effect("ends, with the trail, when nobody knows when a key returns", () =>
     Effect.gen(function* () {
       const { end, met } = yield* request(() => fault("key", "unavailable"))
