@@ -67,6 +67,16 @@ describe("the direction of dependencies", () => {
     })
   }
 
+  it("OpenRouterFetch alone may import the policies that it has built in", () => {
+    const policies = using("@evenkeel/retry")
+    assert.notMatch(lint({ "packages/openrouter/src/OpenRouterFetch.ts": policies }), /^refused/)
+    assert.match(lint({ "packages/openrouter/src/OpenRouter.ts": policies }), /^refused/)
+    assert.match(
+      lint({ "packages/openrouter/src/OpenRouterFetch.ts": using("@evenkeel/testkit") }),
+      /^refused/
+    )
+  })
+
   it("cycles are refused", () => {
     const printed = lint({
       "packages/core/src/A.ts": `import { b } from "./B.ts"\nexport const a = (): unknown => b\n`,
