@@ -330,15 +330,23 @@ describe("a pool's readings", () => {
       const bench = (reason: Outcome.FaultReason) => pool.bench({ scope: "key", id: "a", reason })
       yield* bench("unavailable")
       assert.isUndefined(yield* until)
-      for (const minutes of [1, 2, 4]) {
+      for (const [at, minutes] of [
+        [0, 1],
+        [30_000, 2],
+        [60_000, 4]
+      ] as const) {
         yield* bench("rejected")
-        assert.strictEqual(yield* until, minutes * 60_000)
+        assert.strictEqual(yield* until, at + minutes * 60_000)
+        // Told again in a moment it is the same fault.
+        yield* bench("rejected")
+        assert.strictEqual(yield* until, at + minutes * 60_000)
+        yield* TestClock.adjust("30 seconds")
       }
       yield* pool.readmit("key", "a")
       yield* bench("rejected")
-      assert.strictEqual(yield* until, 60_000)
+      assert.strictEqual(yield* until, 90_000 + 60_000)
       yield* bench("exhausted")
-      assert.strictEqual(yield* until, 300_000)
+      assert.strictEqual(yield* until, 90_000 + 300_000)
     })
   )
 })

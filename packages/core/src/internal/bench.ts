@@ -41,6 +41,8 @@ export class Bench implements Ineligible {
   sequence = 0
   /** How often in a row a use on this scope has met a fault after its time was up. */
   strikes = 0
+  /** When it last lasted longer for returning. */
+  struckAt: number
   /** Probes under way; at most one. */
   probing = 0
 
@@ -50,6 +52,7 @@ export class Bench implements Ineligible {
     this.reason = reason
     this.since = since
     this.until = until
+    this.struckAt = since
   }
 
   /**

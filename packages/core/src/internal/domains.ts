@@ -158,12 +158,17 @@ export class Domains {
   }): void {
     const { id, millis, reason, scope, since, within } = bench
     const old = this.named(scope, id)?.get(within)
-    // Whoever leaves the time to the pool tells of a fault, and one that returns lasts longer.
-    const strikes = millis !== undefined || old?.reason !== reason ? 0 : old.strikes + 1
-    const lasting = millis ?? cooldownMillis(this.options.cooldowns[reason], strikes)
+    // Whoever leaves the time to the pool tells of a fault, and one that returns lasts longer. Told twice in a moment it
+    // is the same fault, so half of the shortest time must have passed.
+    const cooldown = this.options.cooldowns[reason]
+    const same = millis === undefined && old?.reason === reason
+    const returned = same && since - old.struckAt >= cooldownMillis(cooldown, 0) / 2
+    const strikes = same ? old.strikes + (returned ? 1 : 0) : 0
+    const lasting = millis ?? cooldownMillis(cooldown, strikes)
     if (millis === undefined && lasting <= 0) return
     const until = since + lasting
     this.bench(scope, id, within, reason, since, until, strikes)
+    if (returned) old.struckAt = since
     this.options.publish({ _tag: "Benched", scope, id, within, reason, since, until })
   }
 

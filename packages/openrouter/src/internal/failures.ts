@@ -40,9 +40,16 @@ export const failureOf = (error: Failure): OpenRouterError | Errors.NoEligibleKe
       return new OpenRouterError({ reason: answered(error) })
     case "HttpClientError":
       return new OpenRouterError({
-        reason: new Transport({ keyId: undefined, description: error.message, cause: error })
+        reason: new Transport({ keyId: undefined, description: describe(error), cause: error })
       })
   }
+}
+
+/** With what lies behind it: that the connection was refused is not in the message of the error itself. */
+const describe = (error: HttpClientError.HttpClientError): string => {
+  let cause: unknown = "cause" in error.reason ? error.reason.cause : undefined
+  while (cause instanceof Error && cause.cause instanceof Error) cause = cause.cause
+  return cause instanceof Error && cause.message !== "" ? `${error.message}: ${cause.message}` : error.message
 }
 
 /** A refusal remembers the last failure as callers know it, and not the response that it came with. */
