@@ -615,6 +615,18 @@ describe("a reading that fails", () => {
     })
   )
 
+  it.effect("with a 401 page from something on the way benches nobody", () =>
+    using({ answer: capped(7) }, function* ({ answer, pool }) {
+      const page = { status: 401, headers: { "content-type": "text/html" } }
+      answer(
+        "a",
+        Effect.sync(() => new Response("<html>Sign in</html>", page))
+      )
+      yield* TestClock.adjust("2 minutes")
+      assert.isUndefined((yield* stateOf(pool, "a")).ineligible)
+    })
+  )
+
   it.effect("with a 401 follows the cooldown of the pool", () =>
     using(
       {

@@ -3,9 +3,10 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import type { Key } from "@evenkeel/core"
+import * as Classifier from "../../Classifier.ts"
 import { KeyInfo } from "../../KeyInfo.ts"
 
-/** A key could not be read. `refused`: OpenRouter does not accept it (401). */
+/** A key could not be read. `refused`: OpenRouter, and not something on the way to it, does not accept the key. */
 export interface Unread {
   readonly refused: boolean
   readonly status: number | undefined
@@ -25,21 +26,24 @@ export const readKey = (
     HttpClientRequest.setHeader("authorization", `Bearer ${Redacted.value(key.secret)}`)
   )
   const unread =
-    (status: number | undefined) =>
-    (cause: unknown): Unread => ({ refused: status === 401, status, cause })
+    (status: number | undefined, refused = false) =>
+    (cause: unknown): Unread => ({ refused, status, cause })
   return client.execute(request).pipe(
     Effect.provideService(HttpClient.TracerPropagationEnabled, false),
     Effect.mapError(unread(undefined)),
     Effect.flatMap((response) =>
       // The body is read in any case: one that is left unread holds its connection.
-      Effect.flatMap(Effect.result(response.json), (body) =>
-        response.status !== 200 || body._tag === "Failure"
-          ? Effect.fail(unread(response.status)(body._tag === "Failure" ? body.failure : undefined))
-          : decode(body.success).pipe(
+      Effect.flatMap(Effect.result(response.json), (json) => {
+        const { headers, status } = response
+        const body = json._tag === "Success" ? json.success : undefined
+        const failure = Classifier.classify({ status, headers, body }, 0)
+        return failure === undefined
+          ? decode(body).pipe(
               Effect.map(({ data }) => data),
-              Effect.mapError(unread(response.status))
+              Effect.mapError(unread(status))
             )
-      )
+          : Effect.fail(unread(status, failure.class === "key-rejected")(undefined))
+      })
     ),
     Effect.timeoutOrElse({ duration: patience, orElse: () => Effect.fail(unread(undefined)("timed out")) })
   )
