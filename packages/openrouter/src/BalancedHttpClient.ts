@@ -15,6 +15,7 @@ import { Balancer, Outcome, type Errors, type Lease } from "@evenkeel/core"
 import * as Classifier from "./Classifier.ts"
 import { costOf } from "./internal/credit/cost.ts"
 import { told } from "./internal/failures.ts"
+import { parse } from "./internal/json.ts"
 import { requestFactsIn, type RequestFacts } from "./internal/requestFacts.ts"
 import { buffered, streamed } from "./internal/stream/responses.ts"
 import * as Streaming from "./internal/stream/body.ts"
@@ -266,12 +267,4 @@ const outcomeOf = (
       : Classifier.transport
   }
   return Outcome.ignored()
-}
-
-const parse = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

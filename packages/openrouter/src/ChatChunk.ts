@@ -3,9 +3,7 @@
  */
 import * as Schema from "effect/Schema"
 import { ToolCall, Usage } from "./ChatResponse.ts"
-
-const Unknowns = Schema.Record(Schema.String, Schema.Unknown)
-const loose = <S extends Schema.Constraint>(schema: S) => Schema.optional(Schema.NullOr(schema))
+import { loose, Unknowns } from "./internal/lenient.ts"
 
 /** What one piece adds to a choice. */
 export const Delta = Schema.StructWithRest(

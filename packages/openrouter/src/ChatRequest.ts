@@ -4,6 +4,7 @@
  */
 import * as Schema from "effect/Schema"
 import { ProviderRouting } from "./ProviderRouting.ts"
+import { Unknowns } from "./internal/lenient.ts"
 
 /**
  * What a suffix of a model id asks for: `:nitro` the fastest providers, `:floor` the cheapest, `:exacto` those best at
@@ -16,8 +17,6 @@ export type Variant = "nitro" | "floor" | "exacto" | "free" | "extended" | "thin
  */
 export const variant = <M extends string, V extends Variant>(model: M, variant: V): `${M}:${V}` =>
   `${model}:${variant}`
-
-const Unknowns = Schema.Record(Schema.String, Schema.Unknown)
 
 /** A message; content may be text or parts (text, images, files, audio). Unknown fields pass through. */
 export const Message = Schema.StructWithRest(

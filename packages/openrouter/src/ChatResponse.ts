@@ -3,9 +3,7 @@
  * program needs has a shape, unknown fields stay, and a missing field is no error.
  */
 import * as Schema from "effect/Schema"
-
-const Unknowns = Schema.Record(Schema.String, Schema.Unknown)
-const loose = <S extends Schema.Constraint>(schema: S) => Schema.optional(Schema.NullOr(schema))
+import { loose, Unknowns } from "./internal/lenient.ts"
 
 /** What an answer took and cost. */
 export const Usage = Schema.StructWithRest(

@@ -4,9 +4,7 @@
 import * as Schema from "effect/Schema"
 import { Usage } from "./ChatResponse.ts"
 import { ProviderRouting } from "./ProviderRouting.ts"
-
-const Unknowns = Schema.Record(Schema.String, Schema.Unknown)
-const loose = <S extends Schema.Constraint>(schema: S) => Schema.optional(Schema.NullOr(schema))
+import { loose, Unknowns } from "./internal/lenient.ts"
 
 /** What is to be embedded, and by which model. */
 export const EmbeddingsRequest = Schema.StructWithRest(

@@ -2,8 +2,7 @@
  * What OpenRouter keeps of an answer (`GET /generation`), decoded leniently.
  */
 import * as Schema from "effect/Schema"
-
-const loose = <S extends Schema.Constraint>(schema: S) => Schema.optional(Schema.NullOr(schema))
+import { loose, Unknowns } from "./internal/lenient.ts"
 
 /** An answer, as it was billed. Amounts are in USD, times in milliseconds. */
 export const Generation = Schema.StructWithRest(
@@ -19,7 +18,7 @@ export const Generation = Schema.StructWithRest(
     latency: loose(Schema.Finite),
     generation_time: loose(Schema.Finite)
   }),
-  [Schema.Record(Schema.String, Schema.Unknown)]
+  [Unknowns]
 )
 
 export type Generation = typeof Generation.Type

@@ -2,8 +2,7 @@
  * What OpenRouter tells about a key (`GET /api/v1/key`), decoded leniently.
  */
 import * as Schema from "effect/Schema"
-
-const loose = <S extends Schema.Constraint>(schema: S) => Schema.optional(Schema.NullOr(schema))
+import { loose, Unknowns } from "./internal/lenient.ts"
 
 /**
  * The state of one key. All amounts are in USD; days, weeks (from Monday) and months are those of UTC.
@@ -32,7 +31,7 @@ export const KeyInfo = Schema.StructWithRest(
     /** ISO 8601. */
     expires_at: loose(Schema.String)
   }),
-  [Schema.Record(Schema.String, Schema.Unknown)]
+  [Unknowns]
 )
 
 export type KeyInfo = typeof KeyInfo.Type

@@ -2,9 +2,7 @@
  * What OpenRouter tells about a model (`GET /api/v1/models`), decoded leniently.
  */
 import * as Schema from "effect/Schema"
-
-const Unknowns = Schema.Record(Schema.String, Schema.Unknown)
-const loose = <S extends Schema.Constraint>(schema: S) => Schema.optional(Schema.NullOr(schema))
+import { loose, Unknowns } from "./internal/lenient.ts"
 
 /** A model. Prices are USD as decimal strings: a token, a request, an image. */
 export const Model = Schema.StructWithRest(

@@ -24,6 +24,11 @@ export class Domain {
     this.id = id
   }
 
+  /** Something is benched in it, or was and has yet to prove itself. */
+  get troubled(): boolean {
+    return this.bench !== undefined || this.partial !== undefined
+  }
+
   blocks(context: PickContext): Ineligible | undefined {
     const no = this.bench?.blocks(context.nowMillis)
     if (no !== undefined || this.partial === undefined || context.upstream === undefined) return no

@@ -71,35 +71,14 @@ export class Domains {
 
   /** The use becomes the probe of what is on probation. Only benches whose time is up can be met here. */
   admit(lease: OpenLease): void {
-    const { own, account, workspace } = lease.entry
-    // Nearly always there is none.
-    if (
-      (own.bench ??
-        account.bench ??
-        workspace.bench ??
-        own.partial ??
-        account.partial ??
-        workspace.partial) === undefined
-    )
-      return
-    for (const domain of [own, account, workspace]) {
+    for (const domain of troubled(lease.entry)) {
       for (const [, bench] of domain.benches(lease.context.upstream)) lease.probe(bench)
     }
   }
 
   /** A use that began after a bench was set has succeeded: the domain has proved itself. */
   lift(lease: OpenLease): void {
-    const { own, account, workspace } = lease.entry
-    if (
-      (own.bench ??
-        account.bench ??
-        workspace.bench ??
-        own.partial ??
-        account.partial ??
-        workspace.partial) === undefined
-    )
-      return
-    for (const domain of [own, account, workspace]) {
+    for (const domain of troubled(lease.entry)) {
       for (const [within, bench] of domain.benches(lease.context.upstream)) {
         if (bench.sequence <= lease.sequence) this.clear(domain, within)
       }
@@ -310,6 +289,12 @@ export class Domains {
     if (soonest !== undefined) this.upstreams.delete(soonest.id)
   }
 }
+
+const nowhere: ReadonlyArray<Domain> = []
+
+/** The domains of a key in which something is benched: nearly always none, and then nothing is allocated. */
+const troubled = ({ own, account, workspace }: Entry): ReadonlyArray<Domain> =>
+  own.troubled || account.troubled || workspace.troubled ? [own, account, workspace] : nowhere
 
 const shortageOf = (
   own: Domain,

@@ -8,7 +8,8 @@ import type { HttpClientError } from "effect/http"
 import { ChatChunk, text } from "../../ChatChunk.ts"
 import * as ChatResponse from "../../ChatResponse.ts"
 import { Broken, OpenRouterError, Undecodable } from "../../OpenRouterError.ts"
-import { parse, type Seen } from "./watch.ts"
+import { parse } from "../json.ts"
+import type { Seen } from "./watch.ts"
 import type { StreamedBody } from "./body.ts"
 
 const decodeChunk = Schema.decodeUnknownEffect(ChatChunk)

@@ -2,6 +2,7 @@
  * What the events of a stream tell about it: whether it has said anything yet, what it cost, whether it came to its end.
  */
 import * as Classifier from "../../Classifier.ts"
+import { parse } from "../json.ts"
 import { costOf } from "../credit/cost.ts"
 import { record } from "../classifier/facts.ts"
 
@@ -112,11 +113,3 @@ const isEmpty = (value: unknown): boolean =>
 
 /** Whether the data is all there: the last event of a stream that breaks off may be half of one. */
 export const isWhole = (data: string): boolean => data === "[DONE]" || parse(data) !== undefined
-
-export const parse = (data: string): unknown => {
-  try {
-    return JSON.parse(data)
-  } catch {
-    return undefined
-  }
-}
