@@ -136,14 +136,14 @@ describe("on the real pool", () => {
       const balancer = yield* trip
       const pool = yield* KeyPool.KeyPool
       yield* pool.remove("a")
-      yield* pool.add({ id: "a", secret: "sk-or-v1-aaaaaaaaaaaaaaaaaaaa" })
+      yield* pool.add({ id: "a", secret: "sk-or-v1-0001" })
       assert.strictEqual(yield* tag("a"), "Closed")
       const gate = yield* Deferred.make<void>()
       const late = yield* Effect.forEach([1, 2, 3], () =>
         fork(Effect.exit(balancer.use(() => Effect.andThen(Deferred.await(gate), fault()))))
       )
       yield* pool.remove("a")
-      yield* pool.add({ id: "a", secret: "sk-or-v1-aaaaaaaaaaaaaaaaaaaa" })
+      yield* pool.add({ id: "a", secret: "sk-or-v1-0001" })
       yield* Deferred.succeed(gate, undefined)
       yield* Effect.forEach(late, Fiber.join)
       assert.strictEqual(yield* tag("a"), "Closed")

@@ -2,6 +2,7 @@
  * One call of the fetch, from the request to the last byte of its answer. Whoever goes away first, the caller, the reader
  * or the fetch itself, ends it, and with it the lease and the connection.
  */
+import * as Duration from "effect/Duration"
 import type * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -9,6 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
+import { idleClock } from "./clock.ts"
 
 /** Runs an effect where the fetch lives. */
 export type Run = <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, unknown>
@@ -17,7 +19,7 @@ export type Run = <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, unknown>
 export type Chunks<E> = Pull.Pull<Arr.NonEmptyReadonlyArray<Uint8Array>, E>
 
 /** How long a body may lie unread before it is taken for abandoned: the rule of `internal/stream/responses.ts`. */
-const patience = 60_000
+const patience = Duration.minutes(1)
 
 export class Call {
   /** Open as long as the call is. */
@@ -26,7 +28,7 @@ export class Call {
   private readonly signal: AbortSignal | undefined
   private readonly calls: Set<Call>
   private fiber: Fiber.Fiber<unknown, unknown> | undefined
-  private unread: ReturnType<typeof setTimeout> | undefined
+  private unread: Fiber.Fiber<unknown, unknown> | undefined
   private reason: unknown
   private ended: Promise<void> | undefined
   /** Tells whoever waits why nothing more will come. It must not hold on to the response: see `abandoned`. */
@@ -69,18 +71,19 @@ export class Call {
       { highWaterMark: 0 }
     )
     this.tell = (reason) => controller.deref()?.error(reason)
-    this.unread = setTimeout(() => {
-      void this.abort(
-        new TypeError("terminated", { cause: new Error("Nobody has read the body for a minute") })
-      )
-    }, patience)
-    unreffed(this.unread)
+    const giveUp = Effect.sync(() => {
+      const cause = new Error("Nobody has read the body for a minute")
+      void this.abort(new TypeError("terminated", { cause }))
+    })
+    this.unread = this.run(
+      Effect.flatMap(idleClock, (clock) => Effect.andThen(clock.sleep(patience), giveUp))
+    )
     abandoned.register(stream, this)
     return stream
   }
 
   private pull<E>(next: Chunks<E>, controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
-    clearTimeout(this.unread)
+    this.unread?.interruptUnsafe()
     return new Promise((resolve) => {
       const fiber = this.run(filled(next))
       this.fiber = fiber
@@ -116,7 +119,7 @@ export class Call {
   /** Gives up what the call holds; the lease is free when this returns, the connection when its promise resolves. */
   end(): Promise<void> {
     if (this.ended !== undefined) return this.ended
-    clearTimeout(this.unread)
+    this.unread?.interruptUnsafe()
     this.signal?.removeEventListener("abort", this.aborted)
     this.calls.delete(this)
     const { fiber } = this
@@ -134,12 +137,6 @@ const filled = <E>(next: Chunks<E>): Pull.Pull<ReadonlyArray<Uint8Array>, E> =>
     const some = chunks.filter((bytes) => bytes.length > 0)
     return some.length === 0 ? filled(next) : Effect.succeed(some)
   })
-
-/** Nothing that waits here should keep a process alive; only Node has timers that do. */
-export const unreffed = (timer: unknown): void => {
-  if (typeof timer === "object" && timer !== null && "unref" in timer && typeof timer.unref === "function")
-    timer.unref()
-}
 
 /**
  * Ends calls whose body nobody can read any more. The call must not reach its stream, or that would never be collected:

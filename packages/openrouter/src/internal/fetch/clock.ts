@@ -1,10 +1,15 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { unreffed } from "./call.ts"
 
 /** The longest time that a timer takes. */
 const longest = 2 ** 31 - 1
+
+/** Nothing that waits should keep a process alive; only Node has timers that do. */
+const unreffed = (timer: unknown): void => {
+  if (typeof timer === "object" && timer !== null && "unref" in timer && typeof timer.unref === "function")
+    timer.unref()
+}
 
 /**
  * The clock, with sleeps that keep no process alive: a script that has its answers should end, although credit would be
