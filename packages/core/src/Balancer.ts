@@ -1,48 +1,69 @@
 /**
  * The balancer: filters → pick → lease → use → outcome → settle, and again while the retry policy allows.
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { BalancerEvent } from "./BalancerEvent.ts"
 import { Breaker } from "./Breaker.ts"
-import type { PickContext } from "./Candidate.ts"
 import { Credits } from "./Credits.ts"
-import { Fault, noEligibleKey, type Attempt, type NoEligibleKey } from "./Errors.ts"
+import type { Attempt, DeadlineExceeded, NoEligibleKey } from "./Errors.ts"
+import { earliest, type Explanation } from "./Explanation.ts"
 import * as Filter from "./Filter.ts"
-import type { Demand, Strategy } from "./internal/demand.ts"
-import { verdictOf, type Engine } from "./internal/engine.ts"
-import type { OpenLease } from "./internal/openLease.ts"
-import type { Waiter } from "./internal/waitRoom.ts"
+import { Hedging, never } from "./Hedging.ts"
+import { Call } from "./internal/call.ts"
+import type { Strategy } from "./internal/demand.ts"
+import * as EventHub from "./internal/eventHub.ts"
+import { reports } from "./internal/explain.ts"
+import { hedge } from "./internal/hedged.ts"
+import { openPermitted } from "./internal/permitted.ts"
+import { countOf, millisOf } from "./internal/ranges.ts"
+import { Request } from "./internal/request.ts"
+import type { Room } from "./internal/room.ts"
 import { KeyPool } from "./KeyPool.ts"
 import type { Lease } from "./Lease.ts"
+import { Limiter } from "./Limiter.ts"
 import * as Outcome from "./Outcome.ts"
-import { RetryPolicy, type Failure, type Session } from "./RetryPolicy.ts"
+import { Permits } from "./Permits.ts"
+import type { PoolEvent } from "./PoolEvent.ts"
+import { never as neverRetries, RetryPolicy } from "./RetryPolicy.ts"
 import { Selector } from "./Selector.ts"
 
+export { outcomeOf } from "./internal/outcomeOf.ts"
+
 /**
- * What is known of a request before its key is picked.
+ * What is known of a request before its key is picked, and how long it may take.
  */
 export interface LeaseOptions {
   /** What is behind the key: for OpenRouter the model. Faults of scope `upstream` belong to it. */
   readonly upstream?: string | undefined
+  /**
+   * Upstreams that may be asked in place of `upstream`, in this order, when that is benched, its circuit is open, or it has
+   * just failed. The lease says which one it is for (`lease.context.upstream`).
+   */
+  readonly alternatives?: ReadonlyArray<string> | undefined
   /** Requests with the same affinity gain from meeting the same key or account. */
   readonly affinity?: string | undefined
   /** Tokens the request may take, prompt and answer together. */
   readonly tokens?: number | undefined
   /** How many of `tokens` are the prompt. */
   readonly promptTokens?: number | undefined
-  /** Upstreams that may serve in place of `upstream`, such as fallback models. */
+  /** Upstreams that may serve in place of `upstream` on the far side, such as fallback models. */
   readonly fallbacks?: ReadonlyArray<string> | undefined
   /** USD the request may cost, held until it settles. Default: what `Credits` estimates. */
   readonly estimate?: number | undefined
   /** Facts of this request's own, such as "what it names lives on another key". They join the balancer's. */
   readonly filter?: Filter.Filter | undefined
+  /** Where requests wait, higher goes first, and equals in the order of their coming. Finite; default 0. */
+  readonly priority?: number | undefined
+  /** The longest that the request waits for a key, whatever for; 0 refuses at once. Default: the balancer's `maxWait`. */
+  readonly maxWait?: Duration.Input | undefined
+  /** The deadline of the whole call, over all attempts and waits. Default: the balancer's `timeout`. */
+  readonly timeout?: Duration.Input | undefined
 }
 
 /**
@@ -58,20 +79,34 @@ export interface UseOptions<A, E> extends LeaseOptions {
    * watching the fiber and the collection of garbage, as the balanced `HttpClient` does).
    */
   readonly outcome?: ((exit: Exit.Exit<A, E>, lease: Lease) => Outcome.Outcome | undefined) | undefined
+  /** Makes the failure that the caller sees, of the last error and the trail of all attempts. Default: the error as it is. */
+  readonly failure?: ((error: E, attempts: ReadonlyArray<Attempt>) => E) | undefined
+  /**
+   * Gives up a value that has taken its lease over, when hedging is on and the other copy was quicker. Default: nothing is
+   * done about it.
+   */
+  readonly discard?: ((value: A) => Effect.Effect<void>) | undefined
 }
 
 /**
  * Options of a balancer.
  */
 export interface Options {
-  /** Further facts about keys, besides those of the pool, the breaker and the selector. */
+  /** Further facts about keys, besides those of the pool, the policies and the selector. */
   readonly filters?: ReadonlyArray<Filter.Filter> | undefined
   /**
-   * How many requests may wait for a permit when all keys that could serve have `maxInFlight` requests in flight; first
-   * come, first served. 0 refuses at once. Default 10,000: a bound on memory (about 1 KB each), not on patience, which
-   * is the caller's (`Effect.timeout`).
+   * How many requests may wait when no key can serve at once: a whole number from 0 up, or `Infinity`. 0 refuses at once.
+   * A full queue refuses newcomers, unless they are more urgent than who is in it. Default 10,000: a bound on memory
+   * (about 1 KB each), not on patience.
    */
   readonly maxWaiting?: number | undefined
+  /**
+   * The longest that a request waits for a key, whatever for. Default: for a permit without limit (that is the `timeout`'s),
+   * and for a key to return as long as the retry policy has patience: 30 seconds with `@evenkeel/retry`, not at all without.
+   */
+  readonly maxWait?: Duration.Input | undefined
+  /** The deadline of a whole call, over all attempts and waits. Default: none. */
+  readonly timeout?: Duration.Input | undefined
 }
 
 /**
@@ -81,35 +116,53 @@ export class Balancer extends Context.Service<
   Balancer,
   {
     /**
-     * Runs `f` with a key, and again with another, or later, while the retry policy allows.
+     * Runs `f` with a key, and again with another, or later, while the retry policy and the deadline allow. When no key can
+     * serve at once, and one may before long, it waits in the queue.
      *
-     * Fails with `NoEligibleKey` when no key can serve, and otherwise as the last `f` failed.
+     * Fails with `NoEligibleKey` when no key can serve, with `DeadlineExceeded` when `timeout` has passed, and otherwise as
+     * the last `f` failed.
      */
     readonly use: <A, E, R>(
       f: (lease: Lease) => Effect.Effect<A, E, R>,
       options?: UseOptions<A, E>
-    ) => Effect.Effect<A, E | NoEligibleKey, R>
+    ) => Effect.Effect<A, E | NoEligibleKey | DeadlineExceeded, R>
     /**
-     * A key for as long as the scope is open: for streams, and for uses that are no single effect. It is not retried.
+     * A key for as long as the scope is open: for streams, and for uses that are no single effect. It is not retried, and
+     * its `timeout` is that of finding a key.
      *
      * Unless it is settled by hand, closing the scope settles it: as `Success` of unknown cost, or as `Ignored` when the
      * scope closes with a failure or an interruption.
      */
-    readonly lease: (options?: LeaseOptions) => Effect.Effect<Lease, NoEligibleKey, Scope.Scope>
+    readonly lease: (
+      options?: LeaseOptions
+    ) => Effect.Effect<Lease, NoEligibleKey | DeadlineExceeded, Scope.Scope>
+    /**
+     * What would become of such a request now: for every key whether it could serve, or why not, since when and until when,
+     * its numbers, and its place in the selector's preference. It changes nothing.
+     */
+    readonly explain: (options?: LeaseOptions) => Effect.Effect<Explanation>
+    /**
+     * What happens to requests, and to the pool, from the subscription on. Who falls more than 1,024 behind loses the
+     * oldest; while nobody listens, nothing is made.
+     */
+    readonly events: Stream.Stream<BalancerEvent | PoolEvent>
   }
 >()("@evenkeel/core/Balancer") {}
 
 /**
  * Makes a balancer over the pool, with the selector and the policies of its surroundings.
+ *
+ * **Details**
+ *
+ * It dies with a `RangeError` that names the option when one is out of its range.
  */
 export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<Balancer["Service"], never, KeyPool | Selector | Scope.Scope> {
-  const { engine } = yield* KeyPool
+  const pool = yield* KeyPool
+  const { engine } = pool
   const selector = yield* Selector
-  const breaker = yield* Breaker
   const retry = yield* RetryPolicy
-  const credits = yield* Credits
   const filters = [
     ...(selector.eligible === undefined ? [] : [selector.eligible]),
     ...(options.filters ?? [])
@@ -117,28 +170,43 @@ export const make = Effect.fnUntraced(function* (
   const strategy: Strategy = {
     name: selector.name,
     picker: yield* selector.make,
-    breaker,
-    credits,
+    breaker: yield* Breaker,
+    limiter: yield* Limiter,
+    credits: yield* Credits,
     filter: filters.length === 0 ? undefined : Filter.all(...filters)
+  }
+  const room: Room = {
+    engine,
+    strategy,
+    retry,
+    hedging: yield* Hedging,
+    permits: yield* Permits,
+    events: yield* EventHub.make<BalancerEvent>(),
+    maxWaiting: countOf("maxWaiting", options.maxWaiting ?? 10_000),
+    maxWait: options.maxWait === undefined ? undefined : millisOf("maxWait", options.maxWait),
+    patience: retry.patience === undefined ? 0 : millisOf("patience", retry.patience),
+    timeout: millisOf("timeout", options.timeout ?? Infinity)
+  }
+  for (const { freed } of [strategy.breaker, strategy.limiter]) {
+    if (freed === undefined) continue
+    yield* Effect.acquireRelease(
+      Effect.sync(() => freed(() => engine.waiting.wake())),
+      (stop) => Effect.sync(stop)
+    )
   }
   yield* Effect.acquireRelease(
     Effect.sync(() => engine.strategies.add(strategy)),
     () => Effect.sync(() => engine.strategies.delete(strategy))
   )
-  const room: Room = { engine, strategy, retry, maxWaiting: options.maxWaiting ?? 10_000 }
   return Balancer.of({
-    // One uninterruptible region holds the whole request, and only `f`, waiting and sleeping are let out of it: between
-    // the count and its release there is no point at which an interruption could fall.
-    use: (f, options) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.withFiber((fiber) =>
-          new Request(room, fiber, restore, options).run(f, options?.outcome ?? outcomeOf)
-        )
-      ),
+    use:
+      room.hedging === never
+        ? (f, options) => once(room, f, options)
+        : (f, options) => twice(room, f, options),
     lease: (options) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.withFiber((fiber) =>
-          Effect.tap(new Request(room, fiber, restore, options).open, (lease) =>
+          Effect.tap(openPermitted(new Call(room, fiber, restore, options)), (lease) =>
             Effect.flatMap(Scope.Scope, (scope) =>
               Scope.addFinalizerExit(scope, (exit) =>
                 lease.settle(exit._tag === "Success" ? Outcome.success() : Outcome.ignored())
@@ -146,7 +214,12 @@ export const make = Effect.fnUntraced(function* (
             )
           )
         )
-      )
+      ),
+    explain: (options) =>
+      Effect.withFiber((fiber) =>
+        Effect.sync(() => explain(new Call(room, fiber, (effect) => effect, options)))
+      ),
+    events: Stream.merge(room.events.stream, pool.changes)
   })
 })
 
@@ -162,218 +235,83 @@ export const layerWith = (options: Options): Layer.Layer<Balancer, never, KeyPoo
 export const layer: Layer.Layer<Balancer, never, KeyPool | Selector> = layerWith({})
 
 /**
- * What a use taught when nothing else says: a success is `Success` of unknown cost, a `Fault` is the outcome it carries,
- * and any other failure, defect or interruption is `Ignored`.
+ * One uninterruptible region holds the whole request, and only `f`, waiting and sleeping are let out of it: between the
+ * count and its release there is no point at which an interruption could fall.
  */
-export const outcomeOf = <A, E>(exit: Exit.Exit<A, E>): Outcome.Outcome => {
-  if (exit._tag === "Success") return Outcome.success()
-  for (const reason of exit.cause.reasons) {
-    if (reason._tag === "Fail" && reason.error instanceof Fault) return reason.error.outcome
-  }
-  return Outcome.ignored()
-}
-
-/** What all requests of a balancer share. */
-interface Room {
-  readonly engine: Engine
-  readonly strategy: Strategy
-  readonly retry: RetryPolicy
-  readonly maxWaiting: number
-}
-
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
-/** One request, over all its attempts. */
-class Request {
-  private readonly room: Room
-  private readonly restore: Restore
-  private readonly options: LeaseOptions | undefined
-  private readonly clock: Clock.Clock
-  private readonly random: () => number
-  private attempt = 0
-  private tried: Set<string> | undefined
-  private attempts: Array<Attempt> | undefined
-  private lastError: unknown
-  private session: Session | undefined
-
-  constructor(
-    room: Room,
-    fiber: Fiber.Fiber<unknown, unknown>,
-    restore: Restore,
-    options: LeaseOptions | undefined
-  ) {
-    this.room = room
-    this.restore = restore
-    this.options = options
-    this.clock = fiber.getRef(Clock.Clock)
-    this.random = randomOf(fiber.getRef(Random.Random))
-  }
-
-  private readonly now = () => this.clock.currentTimeMillisUnsafe()
-
-  private readonly demand = (): Demand => {
-    const { options, room } = this
-    const context: { -readonly [K in keyof PickContext]: PickContext[K] } = {
-      attempt: this.attempt,
-      nowMillis: this.now(),
-      random: this.random,
-      affinity: options?.affinity,
-      upstream: options?.upstream,
-      tokens: options?.tokens,
-      promptTokens: options?.promptTokens,
-      fallbacks: options?.fallbacks,
-      estimate: options?.estimate
-    }
-    context.estimate ??= room.strategy.credits.estimate(context)
-    return { strategy: room.strategy, context, filter: options?.filter, tried: this.tried, now: this.now }
-  }
-
-  run<A, E, R>(
-    f: (lease: Lease) => Effect.Effect<A, E, R>,
-    outcomeOf: (exit: Exit.Exit<A, E>, lease: Lease) => Outcome.Outcome | undefined
-  ): Effect.Effect<A, E | NoEligibleKey, R> {
-    const again = () => this.run(f, outcomeOf)
-    return Effect.matchEffect(this.open, {
-      onFailure: (error) =>
-        this.retry<A, NoEligibleKey, R | never, E>(
-          { _tag: "Refused", attempt: this.attempt, error },
-          Effect.fail(error),
-          again
-        ),
-      onSuccess: (lease) =>
-        Effect.flatMap(Effect.exit(this.restore(Effect.suspend(() => f(lease)))), (exit) => {
-          const outcome = settled(lease, exit, outcomeOf)
-          if (outcome?._tag !== "Faulted") return exit
-          this.record(lease, outcome, exit)
-          const failure: Failure = { _tag: "Faulted", keyId: lease.key.id, attempt: this.attempt, outcome }
-          return this.retry<A, E, R, NoEligibleKey>(failure, exit, again)
-        })
+const once = <A, E, R>(
+  room: Room,
+  f: (lease: Lease) => Effect.Effect<A, E, R>,
+  options: UseOptions<A, E> | undefined,
+  begun?: (call: Call) => void
+) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.withFiber((fiber) => {
+      const call = new Call(room, fiber, restore, options)
+      room.retry.begun?.(call.now())
+      begun?.(call)
+      return new Request(call, f, options).run()
     })
-  }
+  )
 
-  /** Opens a lease, waiting for a permit if that is all that is missing. */
-  readonly open: Effect.Effect<OpenLease, NoEligibleKey> = Effect.suspend(() => {
-    const demand = this.demand()
-    const lease = this.room.engine.acquire(demand)
-    if (lease !== undefined) return Effect.succeed(lease)
-    const { engine, maxWaiting } = this.room
-    return engine.waiting.size < maxWaiting && engine.busy(demand)
-      ? this.wait
-      : Effect.fail(this.refusal(demand))
-  })
-
-  /** Why the demand was refused, as of the time at which it was: a moment later a key may serve again. */
-  private refusal(demand: Demand): NoEligibleKey {
-    const verdicts = this.room.engine.verdicts(demand)
-    const keys = verdicts.flatMap(([entry, no]) => (no === undefined ? [] : [verdictOf(entry, no)]))
-    return noEligibleKey(keys, this.attempts, this.lastError)
-  }
-
-  private readonly wait: Effect.Effect<OpenLease, NoEligibleKey> = Effect.suspend(() => {
-    const { waiting } = this.room.engine
-    let given: OpenLease | undefined
-    return this.restore(
-      Effect.callback<OpenLease, NoEligibleKey>((resume) => {
-        const waiter: Waiter = {
-          demand: this.demand,
-          answer: (lease, demand) => {
-            given = lease
-            const answer = lease === undefined ? Effect.fail(this.refusal(demand)) : Effect.succeed(lease)
-            return () => resume(answer)
+/** The request, and a copy of it on another key if it takes long. */
+const twice = <A, E, R>(
+  room: Room,
+  f: (lease: Lease) => Effect.Effect<A, E, R>,
+  options: UseOptions<A, E> | undefined
+): ReturnType<typeof once<A, E, R>> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.withFiber((fiber) => {
+      const { hedging } = room
+      const { context } = new Call(room, fiber, restore, options).demand()
+      const delay = hedging.delay(context)
+      if (delay === undefined) return restore(once(room, f, options))
+      let first: Call | undefined
+      return hedge(
+        {
+          // Only the time of a use counts: a request that waits for a key, or to be tried again, is not slow.
+          due: () => {
+            const sent = first?.current?.context.nowMillis
+            return first === undefined || sent === undefined ? delay : sent + delay - first.now()
           },
-          die: (defect) => resume(Effect.die(defect))
-        }
-        waiting.enter(waiter)
-        return Effect.sync(() => waiting.leave(waiter))
-      })
-    ).pipe(
-      // Interrupted after the lease was given and before it was taken: nobody else will settle it.
-      Effect.onExit((exit) =>
-        Effect.sync(() => {
-          if (exit._tag === "Failure") given?.settleUnsafe(Outcome.ignored(0))
-        })
-      )
-    )
-  })
-
-  private record(lease: OpenLease, outcome: Outcome.Faulted, exit: Exit.Exit<unknown, unknown>): void {
-    this.attempts ??= []
-    this.attempts.push({
-      keyId: lease.key.id,
-      attempt: this.attempt,
-      outcome,
-      durationMillis: Math.max(0, this.now() - lease.context.nowMillis)
-    })
-    if (exit._tag === "Failure")
-      this.lastError = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
-  }
-
-  /** What failed is not offered to this request again: the key, or all that share its fault with it. */
-  private exclude({ keyId, outcome: { scope } }: Extract<Failure, { _tag: "Faulted" }>): void {
-    const tried = (this.tried ??= new Set<string>())
-    tried.add(keyId)
-    if (scope !== "account" && scope !== "workspace") return
-    const { entries } = this.room.engine
-    const owner = entries.find((entry) => entry.key.id === keyId)?.key[scope]
-    for (const { key } of entries) if (owner !== undefined && key[scope] === owner) tried.add(key.id)
-  }
-
-  private retry<A, E, R, E2>(
-    failure: Failure,
-    otherwise: Effect.Effect<A, E>,
-    again: () => Effect.Effect<A, E | E2, R>
-  ): Effect.Effect<A, E | E2, R> {
-    const start = this.session === undefined ? this.room.retry.start : Effect.succeed(this.session)
-    return Effect.flatMap(start, (session) => {
-      this.session = session
-      return Effect.flatMap(
-        this.restore(session.decide(failure)),
-        (decision): Effect.Effect<A, E | E2, R> => {
-          switch (decision._tag) {
-            case "Stop":
-              return otherwise
-            case "Rotate":
-              if (failure._tag === "Faulted") this.exclude(failure)
-              this.attempt++
-              return again()
-            case "Retry":
-              // After a while, what refused this request may have changed its mind.
-              this.tried = undefined
-              this.attempt++
-              return Effect.flatMap(
-                this.restore(Effect.sleep(Duration.fromInputUnsafe(decision.delay))),
-                again
-              )
-          }
-        }
+          request: once(room, f, options, (call) => void (first = call)),
+          copy: () => {
+            const lease = first?.current
+            if (first === undefined || lease === undefined) return undefined
+            const { id } = lease.key
+            const other: Filter.Filter = (candidate) => (candidate.id === id ? inUse : undefined)
+            const filter = options?.filter === undefined ? other : Filter.all(other, options.filter)
+            const { upstream } = lease.context
+            const demand = { ...first.demand(upstream), filter }
+            const free = room.engine.verdicts(demand).some(([, no]) => no === undefined)
+            // The budget is asked last: a copy that cannot be sent takes nothing of it.
+            if (!free || !hedging.allow(lease.context)) return undefined
+            if (room.events.heard)
+              room.events.emit({ _tag: "Hedged", at: first.now(), upstream, delayMillis: delay })
+            const original = first
+            const unretried = { ...room, retry: neverRetries }
+            return once(unretried, f, { ...options, filter, maxWait: 0 }, (call) => call.copies(original))
+          },
+          discard: options?.discard ?? (() => Effect.void)
+        },
+        restore
       )
     })
-  }
-}
+  )
 
-const settled = <A, E>(
-  lease: OpenLease,
-  exit: Exit.Exit<A, E>,
-  outcomeOf: (exit: Exit.Exit<A, E>, lease: Lease) => Outcome.Outcome | undefined
-): Outcome.Outcome | undefined => {
-  let outcome: Outcome.Outcome | undefined = Outcome.ignored()
-  try {
-    outcome = outcomeOf(exit, lease)
-    // Only a value can take the lease over.
-    if (outcome === undefined && exit._tag === "Failure") outcome = Outcome.ignored()
-    return outcome
-  } finally {
-    if (outcome !== undefined) lease.settleUnsafe(outcome)
-  }
-}
+const inUse: Filter.Ineligible = { reason: "hedged", scope: "request", since: undefined, until: undefined }
 
-// The closure is kept as long as the same generator is in use, which is nearly always.
-let lastRandom: Random.Random | undefined
-let lastNext: () => number = () => 0
-const randomOf = (random: { nextDoubleUnsafe(): number }): (() => number) => {
-  if (random !== lastRandom) {
-    lastRandom = random as typeof lastRandom
-    lastNext = () => random.nextDoubleUnsafe()
+const explain = (call: Call): Explanation => {
+  const { engine } = call.room
+  const [asked, ...others] = call.upstreams()
+  let demand = call.demand(asked)
+  let keys = reports(engine, demand)
+  let [last, lastKeys] = [demand, keys]
+  for (const upstream of others) {
+    if (lastKeys.some((key) => key.eligible) || engine.prospect(last)?.busy === true) break
+    last = call.demand(upstream)
+    lastKeys = reports(engine, last)
+    if (lastKeys.some((key) => key.eligible)) [demand, keys] = [last, lastKeys]
   }
-  return lastNext
+  const { nowMillis: at, upstream } = demand.context
+  return { at, upstream, keys, retryAt: earliest(keys), waiting: engine.waiting.size }
 }

@@ -27,9 +27,14 @@ export interface Candidate {
   readonly maxInFlight: number
   /** USD left: the last reading less local holds and debits. `undefined`: uncapped, or not known. */
   readonly credit: number | undefined
+  /** When the cap is filled up again, in milliseconds since the epoch; `undefined` if never, or not known. */
+  readonly creditResetsAt?: number | undefined
   /** Whether requests paid by the owner's own provider keys (BYOK) count against the cap; `undefined` if not known. */
   readonly includesByok?: boolean | undefined
-  /** Smoothed duration of successful uses in milliseconds, quick to rise and slow to fall; `undefined` before the first. */
+  /**
+   * Smoothed milliseconds to the answer of successful uses (of a stream: to its first content), quick to rise and slow to
+   * fall; `undefined` before the first.
+   */
   readonly latency: number | undefined
 }
 
@@ -56,4 +61,16 @@ export interface PickContext {
   readonly fallbacks?: ReadonlyArray<string> | undefined
   /** USD the request is expected to cost; `undefined` if there is no idea. */
   readonly estimate: number | undefined
+  /** What the limiter of the balancer leaves a key for now; absent, or `undefined`, without a limit. */
+  readonly headroom?: ((candidate: Candidate) => Headroom | undefined) | undefined
+}
+
+/**
+ * What a limiter leaves a key, by its own limits and its account's: the less of the two.
+ */
+export interface Headroom {
+  /** Requests that may begin at once, from 0 up; `undefined` without a limit. */
+  readonly requests: number | undefined
+  /** Tokens that may be asked for at once, from 0 up; `undefined` without a limit. */
+  readonly tokens: number | undefined
 }

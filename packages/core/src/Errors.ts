@@ -2,27 +2,33 @@
  * The typed errors of the core. None of them holds a secret.
  */
 import * as Data from "effect/Data"
+import { earliest, type IneligibleKey } from "./Explanation.ts"
 import type { Ineligible } from "./Filter.ts"
 import { quietly } from "./internal/quietly.ts"
-import type { Faulted } from "./Outcome.ts"
+import type { Faulted, Ignored } from "./Outcome.ts"
 
 /**
  * Why one key could not serve.
  */
-export interface KeyVerdict extends Ineligible {
-  readonly keyId: string
-  readonly account: string | undefined
-}
+export type KeyVerdict = IneligibleKey
 
 /**
- * One use that ended in a fault, as the trail of a request records it.
+ * One use that failed, as the trail of a request records it.
  */
 export interface Attempt {
   readonly keyId: string
+  readonly account: string | undefined
+  /** What it was sent to; `undefined` if the request did not say. */
+  readonly upstream: string | undefined
   /** From 0. */
   readonly attempt: number
-  readonly outcome: Faulted
+  /** Whose fault it was, of what class and with which status; `Ignored` for a failure of the request itself. */
+  readonly outcome: Faulted | Ignored
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number
   readonly durationMillis: number
+  /** Milliseconds that the request had waited for it: in the queue, and for the retry policy. */
+  readonly delayMillis: number
 }
 
 /**
@@ -59,6 +65,27 @@ export const noEligibleKey = (
   attempts: ReadonlyArray<Attempt> = [],
   lastError?: unknown
 ): NoEligibleKey => quietly(() => new NoEligibleKey({ keys, retryAt: earliest(keys), attempts, lastError }))
+
+/**
+ * The deadline of the whole call has passed: over all attempts and waits. `attempts` is what failed before, `lastError`
+ * the error of the last of them, and `inFlight` the key whose use was cut off.
+ *
+ * **Gotchas**
+ *
+ * A use that was cut off may have been billed: what it may have cost stays debited until the next reading of the key.
+ */
+export class DeadlineExceeded extends Data.TaggedError("DeadlineExceeded")<{
+  readonly timeoutMillis: number
+  readonly inFlight: string | undefined
+  readonly attempts: ReadonlyArray<Attempt>
+  readonly lastError: unknown
+}> {
+  override get message(): string {
+    const failed = this.attempts.length === 0 ? "" : ` after ${this.attempts.length} failed attempts`
+    const where = this.inFlight === undefined ? "" : `, with a request in flight on ${this.inFlight}`
+    return `The deadline of ${this.timeoutMillis} ms has passed${failed}${where}`
+  }
+}
 
 /**
  * The pool has no key of this id.
@@ -106,12 +133,4 @@ const describe = (no: Ineligible): string => {
   const scope = no.scope === "key" || no.scope === "request" ? "" : ` (${no.scope})`
   const until = no.until === undefined ? "" : ` until ${instant(no.until)}`
   return `${no.reason}${scope}${until}`
-}
-
-const earliest = (keys: ReadonlyArray<KeyVerdict>): number | undefined => {
-  let least: number | undefined
-  for (const { until } of keys) {
-    if (until !== undefined && (least === undefined || until < least)) least = until
-  }
-  return least
 }

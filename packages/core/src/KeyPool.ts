@@ -8,15 +8,17 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Reading } from "./Credits.ts"
 import { InvalidReading, UnknownKey } from "./Errors.ts"
 import type { Ineligible } from "./Filter.ts"
+import { Alarm } from "./internal/alarm.ts"
 import { defaultCooldowns, type Cooldowns } from "./internal/bench.ts"
 import { Engine, type Owner } from "./internal/engine.ts"
 import type { Entry } from "./internal/entry.ts"
+import * as EventHub from "./internal/eventHub.ts"
+import { plain } from "./internal/explain.ts"
 import * as Key from "./Key.ts"
 import * as KeyConfig from "./KeyConfig.ts"
 import type { FaultReason, FaultScope } from "./Outcome.ts"
@@ -102,6 +104,11 @@ export interface Options {
   readonly cooldowns?: Partial<Cooldowns> | undefined
   /** The age at which a reading of credit is no longer gone by. Default 15 minutes: many times the usual interval. */
   readonly creditMaxAge?: Duration.Input | undefined
+  /**
+   * How long a key, an account, an upstream that returns is given little at first: one request at a time, and one more
+   * with each success; 0 for none. Default 30 seconds: half of OpenRouter's rate limit window.
+   */
+  readonly slowStart?: Duration.Input | undefined
 }
 
 /**
@@ -151,7 +158,7 @@ export class KeyPool extends Context.Service<
     /** The keys, with their secrets. */
     readonly keys: Effect.Effect<ReadonlyArray<Key.Key>>
     readonly snapshot: Effect.Effect<PoolSnapshot>
-    /** Changes from the subscription on. Who falls more than 1,024 behind loses the oldest. */
+    /** Changes from the subscription on, in a bounded buffer: who falls more than 1,024 behind loses the oldest. */
     readonly changes: Stream.Stream<PoolEvent>
     /** @internal */
     readonly engine: Engine
@@ -173,23 +180,34 @@ export const make = Effect.fnUntraced(function* (
     })
   }
   const shared = yield* SharedFacts
-  const events = yield* Effect.acquireRelease(PubSub.sliding<PoolEvent>(1024), PubSub.shutdown)
-  const engine = new Engine({
+  const clock = yield* Clock.Clock
+  const services = yield* Effect.context<never>()
+  const hub = yield* EventHub.make<PoolEvent>()
+  const alarm = new Alarm(clock, Effect.runForkWith(services), () => engine.waiting.wake())
+  yield* Effect.addFinalizer(() => Effect.sync(() => alarm.close()))
+  const engine: Engine = new Engine({
     cooldowns: { ...defaultCooldowns, ...options.cooldowns },
     creditMaxAge: Duration.toMillis(options.creditMaxAge ?? "15 minutes"),
-    emit: (event) => {
-      // When it is full, the unsafe way would refuse the newest; only the effect lets the oldest go for it.
-      if (!PubSub.publishUnsafe(events, event)) Effect.runSyncExit(PubSub.publish(events, event))
-    },
+    slowStart: Duration.toMillis(options.slowStart ?? "30 seconds"),
+    alarm: (at) => alarm.set(at),
+    due: (nowMillis) => alarm.at <= nowMillis,
+    emit: (event) => hub.emit(event),
     publish: shared.publish
   })
   for (const key of keys) engine.add(key)
   if (shared !== local) {
-    yield* Stream.runForEach(shared.facts, (fact) => Effect.sync(() => engine.domains.apply(fact))).pipe(
-      Effect.forkScoped
-    )
+    const { attach } = shared
+    if (attach !== undefined) {
+      yield* Effect.acquireRelease(
+        Effect.sync(() => attach(() => engine.load())),
+        (detach) => Effect.sync(detach)
+      )
+    }
+    yield* Stream.runForEach(shared.facts, (fact) =>
+      Effect.sync(() => engine.hear(fact, clock.currentTimeMillisUnsafe()))
+    ).pipe(Effect.forkScoped)
   }
-  return fromEngine(engine, Stream.fromPubSub(events))
+  return fromEngine(engine, hub.stream)
 })
 
 /**
@@ -232,6 +250,7 @@ const fromEngine = (engine: Engine, changes: Stream.Stream<PoolEvent>): KeyPool[
       const refused = Key.duplicate(present, added, undefined)
       if (refused !== undefined) return yield* refused
       engine.add(added)
+      engine.publish({ _tag: "Added", keyId: added.id })
       return added
     }),
     change: (id, traits) =>
@@ -269,7 +288,8 @@ const fromEngine = (engine: Engine, changes: Stream.Stream<PoolEvent>): KeyPool[
         engine.domains.benchByHand({ scope, id, within, reason, since, millis })
         return Effect.void
       }),
-    readmit: (scope, id) => Effect.sync(() => engine.domains.readmit(scope, id)),
+    readmit: (scope, id) =>
+      Effect.map(Clock.currentTimeMillis, (now) => engine.domains.readmit(scope, id, now)),
     key: (id) => withEntry(id, (entry) => Effect.succeed(entry.key)),
     keys: Effect.sync(() => engine.entries.map((entry) => entry.key)),
     snapshot: Effect.map(Clock.currentTimeMillis, (now) => snapshot(engine, now)),
@@ -308,7 +328,7 @@ const checkReading = ({
 /** Waits until nothing is in flight on the key. */
 const idle = (entry: Entry): Effect.Effect<void> =>
   Effect.callback((resume) => {
-    if (entry.view.inFlight === 0) return resume(Effect.void)
+    if (entry.inUse === 0) return resume(Effect.void)
     const done = () => resume(Effect.void)
     entry.idle.add(done)
     return Effect.sync(() => entry.idle.delete(done))
@@ -324,13 +344,7 @@ const snapshot = (engine: Engine, at: number): PoolSnapshot => ({
     creditLimit: entry.ledger.limit,
     burnRate: entry.ledger.burnRate(at),
     includesByok: entry.view.includesByok,
-    // A copy: what says no is live.
-    ineligible: ineligible && {
-      reason: ineligible.reason,
-      scope: ineligible.scope,
-      since: ineligible.since,
-      until: ineligible.until
-    },
+    ineligible: ineligible && plain(ineligible),
     shortage: engine.domains.shortage(entry, at),
     leased: entry.leased,
     succeeded: entry.succeeded,

@@ -5,7 +5,8 @@
 import type * as Effect from "effect/Effect"
 import type { Candidate, PickContext } from "./Candidate.ts"
 import type { Key } from "./Key.ts"
-import type { Outcome } from "./Outcome.ts"
+import type { Attempt } from "./Errors.ts"
+import type { Faulted, Ignored, Outcome } from "./Outcome.ts"
 
 /**
  * A key in use.
@@ -18,6 +19,13 @@ export interface Lease {
   /** The circumstances of the pick. */
   readonly context: PickContext
   readonly settled: boolean
+  /** The trail of the request, up to this use and with what became of it now: for the error of a use that fails. */
+  readonly attempted: (outcome: Faulted | Ignored) => ReadonlyArray<Attempt>
+  /**
+   * The answer begins to come: with the first content of a stream. Its time is the latency that strategies see; the key
+   * stays in use until the lease settles. Only the first call counts, and without one the whole use is the latency.
+   */
+  readonly answeredUnsafe: () => void
   /**
    * Ends the use with what it taught. The first call counts and answers `true`; later ones change nothing and answer
    * `false`. The balancer settles what the user has not.

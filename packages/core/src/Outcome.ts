@@ -50,6 +50,9 @@ export interface Success {
 export interface Ignored {
   readonly _tag: "Ignored"
   readonly cost: number | undefined
+  /** The HTTP status behind it, and what a classifier calls it, for the attempt trail. */
+  readonly status?: number | undefined
+  readonly class?: string | undefined
 }
 
 /**
@@ -73,6 +76,8 @@ export interface Faulted {
   readonly account: string | undefined
   /** The HTTP status behind it, for the attempt trail. The core gives it no meaning. */
   readonly status: number | undefined
+  /** What a classifier calls it, for the attempt trail. The core gives it no meaning. */
+  readonly class?: string | undefined
 }
 
 /**
@@ -117,6 +122,7 @@ export const faulted = (options: {
   readonly cost?: number | undefined
   readonly account?: string | undefined
   readonly status?: number | undefined
+  readonly class?: string | undefined
 }): Faulted => ({
   _tag: "Faulted",
   scope: options.scope,
@@ -126,5 +132,6 @@ export const faulted = (options: {
   within: options.within,
   cost: "cost" in options ? options.cost : 0,
   account: options.account,
-  status: options.status
+  status: options.status,
+  class: options.class
 })

@@ -10,6 +10,8 @@ export type PoolEvent =
   | { readonly _tag: "KeyDraining"; readonly keyId: string }
   | { readonly _tag: "KeyResumed"; readonly keyId: string }
   | { readonly _tag: "KeyRemoved"; readonly keyId: string }
+  /** Another process has a key of this id, and this one has not. */
+  | { readonly _tag: "KeyMissing"; readonly keyId: string }
   | {
       readonly _tag: "Benched"
       readonly scope: FaultScope

@@ -4,6 +4,9 @@
  * The seam is cut at a synchronous, total pick over a non-empty set, so that filtering, picking and counting happen in
  * one step that no other fiber can enter. Herding on one key between the choice and the count, check-then-act races and
  * overrun caps cannot be written. Making a picker may be effectful (a cursor, a subscription); picking is not.
+ *
+ * Combinators (`prefer`, `tiered`, `affinity`, …) make selectors of selectors: total as these are, they compose without limit.
+ * What may be overlooked is a preference, and so `unlessFewerThan`, although about a filter, is one of them.
  */
 import type * as Arr from "effect/Array"
 import * as Context from "effect/Context"
@@ -14,12 +17,25 @@ import type { Candidate, PickContext } from "./Candidate.ts"
 import type { Filter } from "./Filter.ts"
 import type { Outcome } from "./Outcome.ts"
 
+export { affinity, type AffinityOptions } from "./selector/affinity.ts"
+export { prefer } from "./selector/prefer.ts"
+export { shadow, type Comparison } from "./selector/shadow.ts"
+export { slowStart } from "./selector/slowStart.ts"
+export { split, type Arm } from "./selector/split.ts"
+export { sticky } from "./selector/sticky.ts"
+export { switchable, type Switchable } from "./selector/switchable.ts"
+export { tiered, type TieredOptions } from "./selector/tiered.ts"
+export { unlessFewerThan, type Enough } from "./selector/unlessFewerThan.ts"
+export { weightedBy } from "./selector/weightedBy.ts"
+
 /**
  * When a use settled and how long it took, in milliseconds.
  */
 export interface Timing {
   readonly nowMillis: number
   readonly elapsedMillis: number
+  /** Milliseconds to the answer: of a stream to its first content, and else all of it. */
+  readonly answerMillis: number
 }
 
 /**
@@ -31,9 +47,19 @@ export interface Picker {
    */
   readonly pick: (candidates: Arr.NonEmptyReadonlyArray<Candidate>, context: PickContext) => Candidate
   /**
-   * Told once for each pick how the use ended. The counts of the pool are already settled by then.
+   * The candidates in the order in which it would prefer them now, for `explain`. It changes nothing and draws no random
+   * number; strategies without an order leave it out, or give an empty one.
    */
-  readonly settled?: (candidate: Candidate, outcome: Outcome, timing: Timing) => void
+  readonly rank?: (
+    candidates: Arr.NonEmptyReadonlyArray<Candidate>,
+    context: PickContext
+  ) => ReadonlyArray<Candidate>
+  /**
+   * Told once for each pick how the use ended. The counts of the pool are already settled by then.
+   *
+   * `context` is the very object that the pick was given, so that pickers which share a balancer can tell whose it was.
+   */
+  readonly settled?: (candidate: Candidate, outcome: Outcome, timing: Timing, context: PickContext) => void
   /**
    * Told that a key has left the pool, so that state kept by key id stays bounded.
    */
@@ -70,10 +96,24 @@ export const Selector: Context.Service<Selector, Selector> = Context.Service<Sel
  * first.name // => "first"
  * ```
  */
-export const make = (name: string, pick: Picker["pick"]): Selector => ({
+export const make = (name: string, pick: Picker["pick"], rank?: Picker["rank"]): Selector => ({
   name,
-  make: Effect.succeed({ pick })
+  make: Effect.succeed(rank === undefined ? { pick } : { pick, rank })
 })
+
+/**
+ * Ranks candidates by a metric, the least first; equals keep their order.
+ */
+export const rankBy =
+  (metric: (candidate: Candidate, context: PickContext) => number): NonNullable<Picker["rank"]> =>
+  (candidates, context) => {
+    const values = new Map(candidates.map((one) => [one, orGreatest(metric(one, context))] as const))
+    // Equal infinities have no difference.
+    return candidates.toSorted((a, b) => {
+      const [x, y] = [values.get(a)!, values.get(b)!]
+      return x === y ? 0 : x - y
+    })
+  }
 
 /**
  * The layer of a selector. Swapping a strategy is swapping this line.
@@ -95,8 +135,8 @@ export const layer = (selector: Selector): Layer.Layer<Selector> => Layer.succee
 export const leastBy = (
   metric: (candidate: Candidate, context: PickContext) => number,
   name = "leastBy"
-): Selector =>
-  make(name, (candidates, context) => {
+): Selector => {
+  const pick: Picker["pick"] = (candidates, context) => {
     let best: Candidate = candidates[0]
     let least = orGreatest(metric(best, context))
     let ties = 1
@@ -112,7 +152,9 @@ export const leastBy = (
       }
     }
     return best
-  })
+  }
+  return make(name, pick, rankBy(metric))
+}
 
 /**
  * The lesser of two distinct candidates drawn at random (Mitzenmacher, "The Power of Two Choices in Randomized Load
@@ -126,8 +168,8 @@ export const leastBy = (
 export const powerOfTwo = (
   metric: (candidate: Candidate, context: PickContext) => number,
   name = "powerOfTwo"
-): Selector =>
-  make(name, (candidates, context) => {
+): Selector => {
+  const pick: Picker["pick"] = (candidates, context) => {
     const size = candidates.length
     if (size === 1) return candidates[0]
     const i = Math.floor(context.random() * size)
@@ -136,7 +178,9 @@ export const powerOfTwo = (
     const a = candidates[i]!
     const b = candidates[j]!
     return orGreatest(metric(b, context)) < orGreatest(metric(a, context)) ? b : a
-  })
+  }
+  return make(name, pick, rankBy(metric))
+}
 
 /**
  * At random, each in proportion to its weight.
@@ -149,8 +193,8 @@ export const powerOfTwo = (
 export const proportional = (
   weight: (candidate: Candidate, context: PickContext) => number | undefined,
   name = "proportional"
-): Selector =>
-  make(name, (candidates, context) => {
+): Selector => {
+  const pick: Picker["pick"] = (candidates, context) => {
     const size = candidates.length
     if (size === 1) return candidates[0]
     const weights: Array<number> = []
@@ -179,7 +223,16 @@ export const proportional = (
       left -= value
     }
     return chosen ?? candidates[Math.floor(context.random() * size)]!
-  })
+  }
+  // What is not known counts as the mean, and so stands in the middle; the likeliest comes first.
+  const rank: NonNullable<Picker["rank"]> = (candidates, context) => {
+    const weights = candidates.map((one) => weight(one, context))
+    const known = weights.flatMap((value) => (value === undefined ? [] : [value > 0 ? value : 0]))
+    const mean = known.length === 0 ? 1 : known.reduce((sum, value) => sum + value, 0) / known.length
+    return rankBy((candidate) => -(weight(candidate, context) ?? mean))(candidates, context)
+  }
+  return make(name, pick, rank)
+}
 
 /**
  * At random, all equally likely.

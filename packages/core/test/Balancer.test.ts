@@ -13,9 +13,11 @@ import {
   key,
   keys,
   leastInFlight,
+  numbers,
   ok,
   policy,
   refusalOf,
+  rotating,
   script,
   start,
   stateOf,
@@ -71,7 +73,7 @@ describe("Balancer", () => {
     const tries = script(Effect.fail("malformed request"))
     const seen: Array<string> = []
     const retry = policy((failure) => {
-      seen.push(failure._tag)
+      seen.push(failure.outcome._tag)
       return RetryPolicy.rotate
     })
     return using({ keys: keys("a b c"), retry }, function* ({ balancer, pool }) {
@@ -308,7 +310,7 @@ describe("Balancer", () => {
       ["exhausted", 5 * minute]
     ] as const) {
       it.effect(`after "${reason}" one probe goes ahead of 100, and its success lets all in`, () =>
-        using({ keys: keys("a") }, function* ({ balancer, pool }) {
+        using({ keys: keys("a"), pool: { slowStart: 0 } }, function* ({ balancer, pool }) {
           yield* failureOf(balancer.use(() => fault("key", reason)))
           yield* TestClock.adjust(wait)
           const { held, use } = holding()
@@ -412,7 +414,7 @@ describe("Balancer", () => {
       })
     )
     it.effect("a throttled key just goes on when its time is up", () =>
-      using({ keys: keys("a") }, function* ({ balancer, pool }) {
+      using({ keys: keys("a"), pool: { slowStart: 0 } }, function* ({ balancer, pool }) {
         yield* failureOf(balancer.use(() => fault("key", "throttled")))
         yield* TestClock.adjust(5000)
         yield* Effect.forEach(Array.from({ length: 100 }), () => start(balancer.use(() => Effect.never)))
@@ -420,7 +422,7 @@ describe("Balancer", () => {
       })
     )
     it.effect("uses that went on after a throttling are no probes of a rejection that comes later", () =>
-      using({ keys: keys("a") }, function* ({ balancer, pool }) {
+      using({ keys: keys("a"), pool: { slowStart: 0 } }, function* ({ balancer, pool }) {
         yield* failureOf(balancer.use(() => fault("key", "throttled")))
         yield* TestClock.adjust(5000)
         yield* start(balancer.use(() => Effect.never))
@@ -455,33 +457,29 @@ describe("Balancer", () => {
           yield* start(balancer.use(() => Effect.never))
           yield* TestClock.adjust(500)
           const error = yield* refusalOf(balancer.use(() => ok))
+          const out = { ...numbers, eligible: false, scope: "key" } as const
           assert.deepStrictEqual(error.keys, [
-            { keyId: "a", account: "A", reason: "throttled", scope: "account", since: 1000, until: 21_000 },
-            { keyId: "b", account: undefined, reason: "rejected", scope: "key", since: 1000, until: 61_000 },
             {
-              keyId: "c",
-              account: undefined,
-              reason: "saturated",
-              scope: "key",
-              since: undefined,
-              until: undefined
-            },
-            {
-              keyId: "d",
-              account: undefined,
-              reason: "draining",
-              scope: "key",
+              ...out,
+              keyId: "a",
+              account: "A",
+              reason: "throttled",
+              scope: "account",
               since: 1000,
+              until: 21_000
+            },
+            { ...out, keyId: "b", reason: "rejected", since: 1000, until: 61_000 },
+            {
+              ...out,
+              keyId: "c",
+              reason: "saturated",
+              inFlight: 1,
+              maxInFlight: 1,
+              since: undefined,
               until: undefined
             },
-            {
-              keyId: "e",
-              account: undefined,
-              reason: "out of office",
-              scope: "key",
-              since: undefined,
-              until: 99_000
-            }
+            { ...out, keyId: "d", reason: "draining", since: 1000, until: undefined },
+            { ...out, keyId: "e", reason: "out of office", since: undefined, until: 99_000 }
           ])
           assert.strictEqual(error.retryAt, 21_000)
           assert.deepStrictEqual(error.attempts, [])
@@ -542,13 +540,24 @@ describe("Balancer", () => {
           sleep: () => Effect.void
         }
         return using({ keys: keys("a") }, function* ({ balancer, pool }) {
-          yield* pool.bench({ scope: "key", id: "a", reason: "throttled", for: 2 })
-          const since = now - 1
-          const error = yield* refusalOf(balancer.use(() => ok))
-          assert.deepStrictEqual(
-            error.keys.map((no) => [no.reason, no.until]),
-            [["throttled", since + 2]]
-          )
+          const ends: Array<string> = []
+          for (let millis = 1; millis <= 20; millis++) {
+            yield* pool.bench({ scope: "key", id: "a", reason: "throttled", for: millis })
+            const until = now - 1 + millis
+            const exit = yield* Effect.exit(balancer.use(() => ok))
+            if (Exit.isSuccess(exit)) ends.push("served")
+            else {
+              const error = Cause.squash(exit.cause) as Errors.NoEligibleKey
+              assert.deepStrictEqual(
+                error.keys.map((no) => [no.reason, no.until]),
+                [["throttled", until]]
+              )
+              ends.push("refused")
+            }
+          }
+          // Wherever in between the key comes back, the request is served, or told what kept it away.
+          assert.deepStrictEqual(ends, ends.toSorted().toReversed())
+          assert.strictEqual(new Set(ends).size, 2)
         }).pipe(Effect.provideService(Clock.Clock, ticking))
       }
     )
@@ -738,9 +747,7 @@ describe("Balancer", () => {
           candidate.id === id
             ? undefined
             : { reason: "elsewhere", scope: "request", since: undefined, until: undefined }
-      const rotating = (failure: RetryPolicy.Failure) =>
-        failure._tag === "Refused" ? RetryPolicy.stop : RetryPolicy.rotate
-      const setup = { keys: keys("a b", { maxInFlight: 1 }), retry: policy(rotating) }
+      const setup = { keys: keys("a b", { maxInFlight: 1 }), retry: rotating }
       return using(setup, function* ({ balancer }) {
         const use = (id: string, f = (lease: Lease.Lease) => Effect.succeed(lease.key.id)) =>
           balancer.use(f, { filter: only(id) })
@@ -751,7 +758,7 @@ describe("Balancer", () => {
         yield* Fiber.interrupt(holder)
         assert.strictEqual(yield* Fiber.join(waiter), "b")
         const rejected = new Errors.Fault({ outcome: Outcome.faulted({ scope: "key", reason: "rejected" }) })
-        const error = yield* Effect.flip(Effect.scoped(balancer.lease({ filter: only("c") })))
+        const error = yield* refusalOf(Effect.scoped(balancer.lease({ filter: only("c") })))
         assert.deepStrictEqual(
           error.keys.map((no) => no.reason),
           ["elsewhere", "elsewhere"]
@@ -861,20 +868,20 @@ describe("Balancer", () => {
         const attempts: Array<number> = []
         const retry = policy((failure) => {
           attempts.push(failure.attempt)
-          return failure._tag === "Faulted" ? RetryPolicy.rotate : RetryPolicy.stop
+          return RetryPolicy.rotate
         })
         return using({ keys: keys("a b c"), retry }, function* ({ balancer, pool }) {
           const causes = ["one", "two", "three"]
           const tries = script(...causes.map((cause) => fault("key", "unavailable", { cause })))
           const error = yield* refusalOf(balancer.use(tries.use))
           assert.deepStrictEqual(tries.ids, ["a", "b", "c"])
-          assert.deepStrictEqual(attempts, [0, 1, 2, 3])
+          assert.deepStrictEqual(attempts, [0, 1, 2])
           assert.deepStrictEqual(
             error.attempts.map(({ attempt, durationMillis, keyId, outcome }) => [
               keyId,
               attempt,
               durationMillis,
-              outcome.reason
+              outcome._tag === "Faulted" && outcome.reason
             ]),
             [
               ["a", 0, 0, "unavailable"],
@@ -896,7 +903,7 @@ describe("Balancer", () => {
       }
     )
     it.effect("a rotation that succeeds gives the value, and the context counts the attempts", () =>
-      using({ keys: keys("a b c"), retry: policy(() => RetryPolicy.rotate) }, function* ({ balancer }) {
+      using({ keys: keys("a b c"), retry: rotating }, function* ({ balancer }) {
         const contexts: Array<number> = []
         const value = yield* balancer.use((lease): Effect.Effect<string, Errors.Fault> => {
           contexts.push(lease.context.attempt)
@@ -912,7 +919,7 @@ describe("Balancer", () => {
         using(
           {
             keys: [...keys("a1 a2 a3", { account: "A" }), key("b1")],
-            retry: policy(() => RetryPolicy.rotate)
+            retry: rotating
           },
           function* ({ balancer }) {
             const tries = script(fault("account", "unavailable"), ok)
@@ -922,7 +929,7 @@ describe("Balancer", () => {
         )
     )
     it.effect("the faulted key of one request is still offered to others", () =>
-      using({ keys: keys("a b"), retry: policy(() => RetryPolicy.rotate) }, function* ({ balancer }) {
+      using({ keys: keys("a b"), retry: rotating }, function* ({ balancer }) {
         yield* balancer.use((lease): Effect.Effect<string, Errors.Fault> =>
           lease.key.id === "a" ? fault("key", "unavailable") : ok
         )
@@ -968,19 +975,22 @@ describe("Balancer", () => {
         yield* Fiber.interrupt(fiber)
       })
     })
-    it.effect("being refused is a failure too: after the wait a benched key serves", () => {
-      const refused: Array<number | undefined> = []
-      const retry = policy((failure) => {
-        if (failure._tag !== "Refused") return RetryPolicy.stop
-        refused.push(failure.error.retryAt)
-        return RetryPolicy.retry(seconds(10))
-      })
-      return using({ keys: keys("a"), retry }, function* ({ balancer, pool }) {
+    it.effect("being refused is no failure: the policy is not asked, and says only how patient it is", () => {
+      let asked = 0
+      const decide = () => {
+        asked++
+        return RetryPolicy.rotate
+      }
+      return using({ keys: keys("a"), retry: policy(decide, "10 seconds") }, function* ({ balancer, pool }) {
         yield* pool.bench({ scope: "key", id: "a", reason: "throttled", for: 10_000 })
         const fiber = yield* start(balancer.use(() => ok))
-        yield* TestClock.adjust(10_000)
+        yield* TestClock.adjust(9999)
+        assert.isUndefined(fiber.pollUnsafe())
+        yield* TestClock.adjust(1)
         assert.strictEqual(yield* Fiber.join(fiber), "ok")
-        assert.deepStrictEqual(refused, [10_000])
+        yield* pool.bench({ scope: "key", id: "a", reason: "throttled", for: 10_001 })
+        const error = yield* refusalOf(balancer.use(() => ok))
+        assert.deepStrictEqual([error.retryAt, asked], [20_001, 0])
       })
     })
     it.effect(
@@ -1165,8 +1175,9 @@ describe("Balancer", () => {
       ["a key that is readmitted", ({ pool }) => pool.readmit("key", "d")]
     ]
     for (const [what, act] of comeBy) {
-      it.effect(`who waits is served by ${what}`, () =>
-        using({ keys: [key("a", { maxInFlight: 1 }), key("b"), key("d")] }, function* ({ balancer, pool }) {
+      it.effect(`who waits is served by ${what}`, () => {
+        const setup = { keys: [key("a", { maxInFlight: 1 }), key("b"), key("d")], pool: { slowStart: 0 } }
+        return using(setup, function* ({ balancer, pool }) {
           yield* pool.drain("b")
           yield* pool.bench({ scope: "key", id: "d", reason: "rejected", for: 3_600_000 })
           yield* start(balancer.use(() => Effect.never))
@@ -1176,7 +1187,7 @@ describe("Balancer", () => {
           yield* act({ pool })
           assert.deepStrictEqual([held.length, yield* waiting(pool)], [2, 0])
         })
-      )
+      })
     }
     it.effect("who is given a lease and interrupted in the same tick leaks nothing", () =>
       using({ keys: [key("a", { maxInFlight: 1 })] }, function* ({ balancer, pool }) {

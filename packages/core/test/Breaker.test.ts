@@ -1,7 +1,19 @@
-import { Breaker, RetryPolicy, type Selector } from "@evenkeel/core"
+import { Breaker, type Selector } from "@evenkeel/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Scope } from "effect"
-import { fault, holding, inFlight, key, keys, ok, policy, refusalOf, start, using, waiting } from "./utils.ts"
+import {
+  fault,
+  holding,
+  inFlight,
+  key,
+  keys,
+  ok,
+  refusalOf,
+  rotating,
+  start,
+  using,
+  waiting
+} from "./utils.ts"
 
 /** Writes down what it is told, and refuses the keys it is told to refuse. */
 const recording = () => {
@@ -109,9 +121,9 @@ describe("Breaker", () => {
 
   it.effect("waiting, refused and retried requests admit only what they use", () => {
     const seen = recording()
-    const retry = policy((failure) => (failure._tag === "Faulted" ? RetryPolicy.rotate : RetryPolicy.stop))
+    // Both keys are saturated as the first of them fails, so the other is waited for as well.
     return using(
-      { keys: keys("a b", { maxInFlight: 1 }), breaker: seen.breaker, retry },
+      { keys: keys("a b", { maxInFlight: 1 }), breaker: seen.breaker, retry: rotating },
       function* ({ balancer, pool }) {
         const { held, use } = holding()
         yield* Effect.forEach([1, 2], () => start(balancer.use(use)))

@@ -12,6 +12,7 @@ import {
   inFlight,
   key,
   keys,
+  numbers,
   ok,
   refusalOf,
   secretOf,
@@ -563,7 +564,16 @@ describe("KeyPool", () => {
           yield* pool.credit("a", { remaining, requestedAt: 1000, resetsAt: minute })
           const error = yield* refusalOf(balancer.use(() => ok))
           assert.deepStrictEqual(error.keys, [
-            { keyId: "a", account: undefined, reason: "exhausted", scope: "key", since: 1000, until: minute }
+            {
+              ...numbers,
+              eligible: false,
+              keyId: "a",
+              credit: remaining,
+              reason: "exhausted",
+              scope: "key",
+              since: 1000,
+              until: minute
+            }
           ])
           assert.strictEqual(error.retryAt, minute)
         }
@@ -789,7 +799,7 @@ describe("KeyPool", () => {
     it.effect("100,000 uses leave nothing behind in the pool", () =>
       using({ keys: keys("a b c", { account: "A", workspace: "w" }) }, function* ({ balancer, pool }) {
         const sizes = () =>
-          ["byId", "accounts", "workspaces", "upstreams", "waiters", "answered", "strategies"].map((name) =>
+          ["byId", "accounts", "workspaces", "upstreams", "byKey", "answered", "strategies"].map((name) =>
             sizeOf(pool, name)
           )
         const before = sizes()

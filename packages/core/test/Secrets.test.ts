@@ -48,7 +48,7 @@ describe("Secrets", () => {
     })
     const retry = policy((failure) => {
       show("a failure", failure)
-      return failure._tag === "Faulted" ? RetryPolicy.rotate : RetryPolicy.stop
+      return RetryPolicy.rotate
     })
     const all = ["a", "b", "c"].map((name) => key(name, { account: "A", labels: { team: name } }))
     return using({ keys: all, selector, retry, shared }, function* ({ balancer, pool }) {

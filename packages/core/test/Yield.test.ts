@@ -2,11 +2,11 @@
  * Every lease variant, interrupted at every point at which a fiber may yield: the substitute, for one thread, of a test
  * for linearizability. A count that is raised at a different step than the one that guards it leaks at some of them.
  */
-import { Balancer, KeyPool, Outcome, RetryPolicy } from "@evenkeel/core"
+import { Balancer, Hedging, KeyPool, Outcome, RetryPolicy } from "@evenkeel/core"
 import type { Lease } from "@evenkeel/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Exit, Fiber, Scheduler, Scope } from "effect"
-import { fault, holding, key, layerOf, ok, policy, type Parts } from "./utils.ts"
+import { fault, holding, key, layerOf, ok, patient, policy, rotating, type Parts } from "./utils.ts"
 
 /** Yields once, at the given operation of the fibers that use it, and resumes when told to. */
 class YieldAt extends Scheduler.MixedScheduler {
@@ -38,7 +38,8 @@ class YieldAt extends Scheduler.MixedScheduler {
   }
 }
 
-/** A clock that stands still, and a sleep that lasts until the event. */
+/** A clock that goes on by 100 ms with the event, and a sleep that lasts until it. */
+const time = { now: 0 }
 const gates = new Set<() => void>()
 const pause = Effect.callback<void>((resume) => {
   const open = () => resume(Effect.void)
@@ -46,8 +47,8 @@ const pause = Effect.callback<void>((resume) => {
   return Effect.sync(() => gates.delete(open))
 })
 const still: Clock.Clock = {
-  currentTimeMillisUnsafe: () => 0,
-  currentTimeMillis: Effect.succeed(0),
+  currentTimeMillisUnsafe: () => time.now,
+  currentTimeMillis: Effect.sync(() => time.now),
   currentTimeNanosUnsafe: () => 0n,
   currentTimeNanos: Effect.succeed(0n),
   monotonicTimeNanosUnsafe: () => 0n,
@@ -60,7 +61,10 @@ interface Variant {
   readonly program: (parts: Parts) => Effect.Effect<unknown, unknown>
   /** A use that holds the only permit until the event. */
   readonly blocked?: boolean
+  /** Milliseconds for which the key is out at first. */
+  readonly cooling?: number
   readonly retry?: RetryPolicy.RetryPolicy
+  readonly hedging?: Hedging.Hedging
   /** How many points the program has at least. */
   readonly least: number
 }
@@ -70,7 +74,9 @@ const orders = [
   "interrupt event resume",
   "event interrupt resume",
   "interrupt resume event",
-  "event resume interrupt"
+  "event resume interrupt",
+  // Nobody rescues a program that has missed its event while it yielded.
+  "event resume"
 ] as const
 
 interface Run {
@@ -84,6 +90,9 @@ const run = (variant: Variant, order: string, points: ReadonlyArray<number>) =>
     const balancer = yield* Balancer.Balancer
     const pool = yield* KeyPool.KeyPool
     const { held, use } = holding()
+    time.now = 0
+    if (variant.cooling !== undefined)
+      yield* pool.bench({ scope: "key", id: "a", reason: "throttled", for: variant.cooling })
     const blocker = variant.blocked
       ? yield* Effect.forkChild(balancer.use(use), { startImmediately: true })
       : undefined
@@ -93,8 +102,9 @@ const run = (variant: Variant, order: string, points: ReadonlyArray<number>) =>
       { startImmediately: true }
     )
     const event = Effect.sync(() => {
+      time.now += 100
       held[0]?.end(Exit.void)
-      for (const open of gates) {
+      for (const open of Array.from(gates)) {
         gates.delete(open)
         open()
       }
@@ -113,13 +123,17 @@ const run = (variant: Variant, order: string, points: ReadonlyArray<number>) =>
     }
     if (blocker !== undefined) yield* Fiber.await(blocker)
     const snapshot = yield* pool.snapshot
-    const left = [snapshot.keys[0]!.inFlight, snapshot.waiting] as const
+    const left = [snapshot.keys.reduce((sum, one) => sum + one.inFlight, 0), snapshot.waiting] as const
     return { hits: scheduler.hits, left } satisfies Run
   }).pipe(
     Effect.provide(
       layerOf({
-        keys: [key("a", { maxInFlight: variant.blocked ? 1 : 2 })],
-        retry: variant.retry ?? RetryPolicy.never
+        keys: [
+          key("a", { maxInFlight: variant.blocked ? 1 : 2 }),
+          ...(variant.hedging === undefined ? [] : [key("b")])
+        ],
+        retry: variant.retry ?? RetryPolicy.never,
+        hedging: variant.hedging ?? Hedging.never
       })
     ),
     Effect.provideService(Clock.Clock, still)
@@ -177,6 +191,15 @@ const once = () => {
   })
 }
 
+const down = fault("upstream", "unavailable")
+
+const hedging: Hedging.Hedging = {
+  name: "test",
+  delay: () => 100,
+  allow: () => true,
+  observe: () => {}
+}
+
 const variants: ReadonlyArray<Variant> = [
   {
     name: "a use that succeeds",
@@ -231,6 +254,68 @@ const variants: ReadonlyArray<Variant> = [
     blocked: true,
     retry: policy((failure) => (failure.attempt < 2 ? RetryPolicy.retry(Duration.zero) : RetryPolicy.stop)),
     least: 20
+  },
+  {
+    name: "a use with a deadline",
+    program: ({ balancer }) => balancer.use(() => Effect.andThen(pause, ok), { timeout: 100 }),
+    least: 20
+  },
+  {
+    name: "a use that its deadline cuts off",
+    program: ({ balancer }) => balancer.use(() => Effect.never, { timeout: 100 }),
+    least: 20
+  },
+  {
+    name: "a use that waits for its permit, up to a time",
+    program: ({ balancer }) => balancer.use(() => Effect.andThen(pause, ok), { maxWait: 100 }),
+    blocked: true,
+    least: 20
+  },
+  {
+    name: "a use with a deadline that waits for its permit",
+    program: ({ balancer }) => balancer.use(() => Effect.andThen(pause, ok), { timeout: 100 }),
+    blocked: true,
+    least: 20
+  },
+  {
+    name: "a use that waits for a key to return",
+    program: ({ balancer }) => balancer.use(() => Effect.andThen(pause, ok)),
+    cooling: 100,
+    retry: patient(Infinity),
+    least: 12
+  },
+  {
+    name: "a use that goes on to an alternative",
+    program: ({ balancer }) =>
+      balancer.use(({ context }) => Effect.andThen(pause, context.upstream === "y" ? ok : down), {
+        upstream: "x",
+        alternatives: ["y"]
+      }),
+    retry: rotating,
+    least: 20
+  },
+  {
+    name: "a hedged use whose copy wins",
+    program: ({ balancer }) =>
+      balancer.use(({ key }) => (key.id === "a" ? Effect.never : Effect.andThen(pause, ok))),
+    hedging,
+    least: 30
+  },
+  {
+    name: "a hedged use that wins over its copy",
+    program: ({ balancer }) =>
+      balancer.use(({ key }) =>
+        key.id === "a" ? Effect.andThen(Effect.andThen(pause, pause), ok) : Effect.never
+      ),
+    hedging,
+    least: 30
+  },
+  {
+    name: "a hedged use of which both fail, with a deadline",
+    program: ({ balancer }) =>
+      balancer.use(() => Effect.andThen(Effect.andThen(pause, pause), down), { timeout: 1000 }),
+    hedging,
+    least: 30
   }
 ]
 

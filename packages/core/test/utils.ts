@@ -6,7 +6,9 @@ import {
   Breaker,
   Credits,
   Errors,
+  Hedging,
   KeyPool,
+  Limiter,
   Outcome,
   RetryPolicy,
   Selector,
@@ -55,6 +57,8 @@ export interface Setup {
   readonly balancer?: Balancer.Options
   readonly retry?: RetryPolicy.RetryPolicy
   readonly breaker?: Breaker.Breaker
+  readonly limiter?: Limiter.Limiter
+  readonly hedging?: Hedging.Hedging
   readonly credits?: Credits.Credits
   readonly shared?: SharedFacts.SharedFacts
 }
@@ -65,6 +69,8 @@ export const layerOf = (setup: Setup) =>
       Selector.layer(setup.selector ?? first),
       Layer.succeed(RetryPolicy.RetryPolicy, setup.retry ?? RetryPolicy.never),
       Layer.succeed(Breaker.Breaker, setup.breaker ?? Breaker.closed),
+      Layer.succeed(Limiter.Limiter, setup.limiter ?? Limiter.unlimited),
+      Layer.succeed(Hedging.Hedging, setup.hedging ?? Hedging.never),
       Layer.succeed(Credits.Credits, setup.credits ?? Credits.unknown)
     ]),
     Layer.provideMerge(
@@ -149,13 +155,21 @@ export const fault = (
 
 export const ok = Effect.succeed("ok")
 
-/** Decides by a function. */
+/** Decides by a function, and waits so long for a key to return; not at all by default. */
 export const policy = (
-  decide: (failure: RetryPolicy.Failure) => RetryPolicy.Decision
+  decide: (failure: RetryPolicy.Failure) => RetryPolicy.Decision,
+  patience: Duration.Input = 0
 ): RetryPolicy.RetryPolicy => ({
   name: "test",
+  patience: Duration.fromInputUnsafe(patience),
   start: Effect.succeed({ decide: (failure) => Effect.sync(() => decide(failure)) })
 })
+
+/** Tries elsewhere at once, whatever happens. */
+export const rotating = policy(() => RetryPolicy.rotate)
+
+/** Gives every failure to the caller, and waits so long for a key to return. */
+export const patient = (patience: Duration.Input) => policy(() => RetryPolicy.stop, patience)
 
 /** The typed failure of an effect that must fail. */
 export const failureOf = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<E, string, R> =>
@@ -212,6 +226,18 @@ export const contextOf = (random: () => number): Candidate.PickContext => ({
   tokens: undefined,
   estimate: undefined
 })
+
+/** The numbers of an idle key of no owner, as every record of a refusal holds them. */
+export const numbers = {
+  account: undefined,
+  workspace: undefined,
+  tier: 0,
+  weight: 1,
+  inFlight: 0,
+  maxInFlight: Infinity,
+  credit: undefined,
+  latency: undefined
+} as const
 
 /** All the text that a log, an error report or a debugger could show of a value. */
 export const textOf = (value: unknown): string => {

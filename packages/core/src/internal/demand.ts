@@ -5,6 +5,7 @@ import { closed, type Breaker } from "../Breaker.ts"
 import type { PickContext } from "../Candidate.ts"
 import { unknown, type Credits } from "../Credits.ts"
 import type { Filter } from "../Filter.ts"
+import { unlimited, type Limiter } from "../Limiter.ts"
 import type { Picker } from "../Selector.ts"
 
 /** A balancer's strategy, as the engine uses it. */
@@ -12,6 +13,7 @@ export interface Strategy {
   readonly name: string
   readonly picker: Picker
   readonly breaker: Breaker
+  readonly limiter: Limiter
   readonly credits: Credits
   /** The selector's own facts and the balancer's further filters. */
   readonly filter: Filter | undefined
@@ -32,6 +34,7 @@ const neutral: Strategy = {
   name: "none",
   picker: { pick: (candidates) => candidates[0] },
   breaker: closed,
+  limiter: unlimited,
   credits: unknown,
   filter: undefined
 }

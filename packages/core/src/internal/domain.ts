@@ -4,7 +4,9 @@
 import type { PickContext } from "../Candidate.ts"
 import type { Ineligible } from "../Filter.ts"
 import type { FaultScope } from "../Outcome.ts"
+import type { SlowStart } from "../SlowStart.ts"
 import type { Bench, Shortage } from "./bench.ts"
+import type { Entry } from "./entry.ts"
 
 /** Partial benches at a time; beyond that the one that returns soonest is let go. */
 const maxPartial = 64
@@ -12,12 +14,16 @@ const maxPartial = 64
 export class Domain {
   readonly scope: FaultScope
   readonly id: string
-  /** Keys in it. */
-  members = 0
+  /** The keys in it; none for an upstream, which all of them may use. */
+  readonly members = new Set<Entry>()
   bench: Bench | undefined
   /** Benches that hold for some upstreams only, one for each `within`. */
   partial: Map<string, Bench> | undefined
   shortage: Shortage | undefined
+  /** Set from its return on, until it is trusted again. */
+  warm: SlowStart | undefined
+  /** What a slow start had allowed when the domain was throttled again; 0 if there was none. */
+  relapsed = 0
 
   constructor(scope: FaultScope, id: string) {
     this.scope = scope
@@ -26,11 +32,11 @@ export class Domain {
 
   /** Something is benched in it, or was and has yet to prove itself. */
   get troubled(): boolean {
-    return this.bench !== undefined || this.partial !== undefined
+    return this.bench !== undefined || this.partial !== undefined || this.warm !== undefined
   }
 
   blocks(context: PickContext): Ineligible | undefined {
-    const no = this.bench?.blocks(context.nowMillis)
+    const no = this.bench?.blocks(context.nowMillis) ?? this.warming(context.nowMillis)
     if (no !== undefined || this.partial === undefined || context.upstream === undefined) return no
     for (const [within, bench] of this.partial) {
       if (context.upstream.endsWith(within)) {
@@ -39,6 +45,21 @@ export class Domain {
       }
     }
     return undefined
+  }
+
+  /** Uses under way in it; `undefined` if only those since its return are known. */
+  get inFlight(): number | undefined {
+    if (this.members.size === 0) return undefined
+    let sum = 0
+    for (const { view } of this.members) sum += view.inFlight
+    return sum
+  }
+
+  /** It has just returned, and has as much in flight as it may have so soon. */
+  private warming(nowMillis: number): Ineligible | undefined {
+    const { inFlight, scope, warm } = this
+    if (warm === undefined || !warm.blocks(nowMillis, inFlight)) return undefined
+    return { reason: "warming", scope, since: warm.since, until: warm.until }
   }
 
   get(within: string | undefined): Bench | undefined {

@@ -7,6 +7,7 @@ import type { Ineligible } from "../Filter.ts"
 import type { FaultReason, FaultScope, Faulted } from "../Outcome.ts"
 import type { PoolEvent } from "../PoolEvent.ts"
 import type { Fact } from "../SharedFacts.ts"
+import { SlowStart } from "../SlowStart.ts"
 import { Bench, cooldownMillis, type Cooldowns, type Shortage } from "./bench.ts"
 import { Domain } from "./domain.ts"
 import type { Entry } from "./entry.ts"
@@ -17,6 +18,8 @@ const maxUpstreams = 1024
 
 export interface DomainsOptions {
   readonly cooldowns: Cooldowns
+  /** Milliseconds of slow start after a return; 0 for none. */
+  readonly slowStart: number
   readonly emit: (event: PoolEvent) => void
   readonly publish: (fact: Fact) => void
   readonly key: (id: string) => Entry | undefined
@@ -40,13 +43,16 @@ export class Domains {
   /** A key whose account or workspace is not known is one of its own. */
   join(entry: Entry): void {
     const { account, workspace, id } = entry.key
-    entry.account = join(this.accounts, "account", account ?? `key:${id}`)
-    entry.workspace = join(this.workspaces, "workspace", workspace ?? `key:${id}`)
+    entry.account = join(this.accounts, "account", account ?? `key:${id}`, entry)
+    entry.workspace = join(this.workspaces, "workspace", workspace ?? `key:${id}`, entry)
+    this.host.members.add(entry)
   }
 
-  leave(account: Domain, workspace: Domain): void {
-    leave(this.accounts, account)
-    leave(this.workspaces, workspace)
+  /** Leaves what it was in, and is not in any more. */
+  leave(entry: Entry, account: Domain, workspace: Domain): void {
+    leave(this.accounts, account, entry.removed || entry.account !== account ? entry : undefined)
+    leave(this.workspaces, workspace, entry.removed || entry.workspace !== workspace ? entry : undefined)
+    if (entry.removed) this.host.members.delete(entry)
   }
 
   /** Faults that every key would meet. */
@@ -69,20 +75,51 @@ export class Domains {
     return shortageOf(own, account, workspace, nowMillis)
   }
 
-  /** The use becomes the probe of what is on probation. Only benches whose time is up can be met here. */
+  /**
+   * The use becomes the probe of what is on probation, and counts against what has just returned. Only benches whose time
+   * is up can be met here.
+   */
   admit(lease: OpenLease): void {
-    for (const domain of troubled(lease.entry)) {
-      for (const [, bench] of domain.benches(lease.context.upstream)) lease.probe(bench)
+    const { nowMillis, upstream } = lease.context
+    for (const domain of this.troubled(lease)) {
+      for (const [, bench] of domain.benches(upstream)) lease.probe(bench)
+      if (domain.bench?.probation === false) this.returned(domain, nowMillis)
+      // As long as no success has lifted the bench it is the same return, and does not begin again.
+      if (domain.bench === undefined && domain.warm?.over(nowMillis) === true) {
+        domain.warm = undefined
+        domain.relapsed = 0
+      }
+      if (domain.warm !== undefined) lease.warm(domain.warm)
     }
   }
 
+  /** Slow start begins with the return, and goes on if it has. */
+  private returned(domain: Domain, nowMillis: number): void {
+    if (this.options.slowStart > 0)
+      domain.warm ??= new SlowStart(nowMillis, this.options.slowStart, domain.relapsed)
+  }
+
   /** A use that began after a bench was set has succeeded: the domain has proved itself. */
-  lift(lease: OpenLease): void {
-    for (const domain of troubled(lease.entry)) {
+  lift(lease: OpenLease, nowMillis: number): void {
+    for (const domain of this.troubled(lease)) {
       for (const [within, bench] of domain.benches(lease.context.upstream)) {
-        if (bench.sequence <= lease.sequence) this.clear(domain, within)
+        if (bench.sequence <= lease.sequence) this.clear(domain, within, nowMillis)
       }
     }
+  }
+
+  /** The domains on the way of a use in which something is, or was, out: nearly always none, and then nothing is allocated. */
+  private troubled({ context, entry }: OpenLease): ReadonlyArray<Domain> {
+    const { own, account, workspace } = entry
+    const upstream =
+      this.upstreams.size === 0 || context.upstream === undefined
+        ? undefined
+        : this.upstreams.get(context.upstream)
+    if (upstream === undefined)
+      return own.troubled || account.troubled || workspace.troubled || this.host.troubled
+        ? [own, account, workspace, this.host]
+        : nowhere
+    return [own, account, workspace, this.host, upstream]
   }
 
   fault(lease: OpenLease, outcome: Faulted, nowMillis: number): void {
@@ -167,22 +204,22 @@ export class Domains {
   }
 
   /** Lifts the benches of a domain; `false` if there was none. */
-  readmit(scope: FaultScope, id: string): boolean {
+  readmit(scope: FaultScope, id: string, nowMillis: number): boolean {
     const domain = this.named(scope, id)
     if (domain === undefined || (domain.bench === undefined && domain.partial === undefined)) return false
     domain.partial = undefined
-    this.clear(domain, undefined)
+    this.clear(domain, undefined, nowMillis)
+    this.options.changed()
     return true
   }
 
   /** A fact of another process: it is not handed on. */
-  apply(fact: Fact): void {
+  apply(fact: Extract<Fact, { readonly _tag: "Benched" | "Readmitted" }>, nowMillis: number): void {
     if (fact._tag === "Benched")
       return this.bench(fact.scope, fact.id, fact.within, fact.reason, fact.since, fact.until)
     const domain = this.named(fact.scope, fact.id)
     if (domain?.get(fact.within) === undefined) return
-    domain.clear(fact.within)
-    this.options.emit({ _tag: "Readmitted", scope: fact.scope, id: fact.id })
+    this.forget(domain, fact.within, nowMillis)
     this.options.changed()
   }
 
@@ -222,6 +259,12 @@ export class Domains {
       if (until >= bench.until) bench.reason = reason
       bench.until = Math.max(bench.until, until)
     }
+    // It is out again: whoever is still in flight has been counted, and the next return starts anew.
+    if (within === undefined) {
+      if (reason !== "throttled") domain.relapsed = 0
+      else if (domain.warm !== undefined) domain.relapsed = domain.warm.allowed
+      domain.warm = undefined
+    }
     bench.sequence = ++this.sequence
     bench.strikes = Math.max(bench.strikes, fault.strikes)
     this.options.emit({
@@ -235,12 +278,18 @@ export class Domains {
     })
   }
 
-  private clear(domain: Domain, within: string | undefined): void {
+  private clear(domain: Domain, within: string | undefined, nowMillis: number): void {
     const { id, scope } = domain
+    this.forget(domain, within, nowMillis)
+    this.options.publish({ _tag: "Readmitted", scope, id, within })
+  }
+
+  private forget(domain: Domain, within: string | undefined, nowMillis: number): void {
+    const { id, scope } = domain
+    // What was out for some upstreams only has served all the while.
+    if (domain.bench !== undefined && within === undefined) this.returned(domain, nowMillis)
     domain.clear(within)
     this.options.emit({ _tag: "Readmitted", scope, id })
-    this.options.publish({ _tag: "Readmitted", scope, id, within })
-    this.options.changed()
   }
 
   private of(scope: FaultScope, entry: Entry, upstream: string | undefined): Domain | undefined {
@@ -284,6 +333,7 @@ export class Domains {
   private forgetUpstream(): void {
     let soonest: Domain | undefined
     for (const domain of this.upstreams.values()) {
+      if (!domain.troubled) return void this.upstreams.delete(domain.id)
       if (soonest === undefined || (domain.bench?.until ?? 0) < (soonest.bench?.until ?? 0)) soonest = domain
     }
     if (soonest !== undefined) this.upstreams.delete(soonest.id)
@@ -291,10 +341,6 @@ export class Domains {
 }
 
 const nowhere: ReadonlyArray<Domain> = []
-
-/** The domains of a key in which something is benched: nearly always none, and then nothing is allocated. */
-const troubled = ({ own, account, workspace }: Entry): ReadonlyArray<Domain> =>
-  own.troubled || account.troubled || workspace.troubled ? [own, account, workspace] : nowhere
 
 const shortageOf = (
   own: Domain,
@@ -310,16 +356,18 @@ const shortageOf = (
   )
 }
 
-const join = (domains: Map<string, Domain>, scope: FaultScope, id: string): Domain => {
+const join = (domains: Map<string, Domain>, scope: FaultScope, id: string, entry: Entry): Domain => {
   let domain = domains.get(id)
   if (domain === undefined) {
     domain = new Domain(scope, id)
     domains.set(id, domain)
   }
-  domain.members++
+  domain.members.add(entry)
   return domain
 }
 
-const leave = (domains: Map<string, Domain>, domain: Domain): void => {
-  if (--domain.members === 0) domains.delete(domain.id)
+const leave = (domains: Map<string, Domain>, domain: Domain, entry: Entry | undefined): void => {
+  if (entry === undefined) return
+  domain.members.delete(entry)
+  if (domain.members.size === 0) domains.delete(domain.id)
 }

@@ -5,19 +5,19 @@
 import type * as Arr from "effect/Array"
 import type { Candidate, PickContext } from "../Candidate.ts"
 import type { Reading } from "../Credits.ts"
-import type { KeyVerdict } from "../Errors.ts"
 import type { Ineligible } from "../Filter.ts"
 import type { Key } from "../Key.ts"
 import type { Outcome } from "../Outcome.ts"
 import type { PoolEvent } from "../PoolEvent.ts"
-import type { Fact } from "../SharedFacts.ts"
+import type { Fact, OwnLoad } from "../SharedFacts.ts"
 import type { Cooldowns } from "./bench.ts"
 import { anyDemand, type Demand, type Strategy } from "./demand.ts"
 import { Domains } from "./domains.ts"
 import { Entry } from "./entry.ts"
+import { hear } from "./hear.ts"
 import { usable } from "./ledger.ts"
 import { OpenLease } from "./openLease.ts"
-import { WaitRoom } from "./waitRoom.ts"
+import { WaitRoom, type Prospect } from "./waitRoom.ts"
 
 /** Who owns a key, as far as it is said. */
 export interface Owner {
@@ -29,6 +29,12 @@ export interface EngineOptions {
   readonly cooldowns: Cooldowns
   /** Milliseconds after which a reading of credit is too old to go by. */
   readonly creditMaxAge: number
+  /** Milliseconds of slow start after a return; 0 for none. */
+  readonly slowStart: number
+  /** Wakes those who wait at a time, in milliseconds since the epoch. */
+  readonly alarm: (at: number) => void
+  /** Whether somebody waits for a time that has come. */
+  readonly due: (nowMillis: number) => boolean
   readonly emit: (event: PoolEvent) => void
   readonly publish: (fact: Fact) => void
 }
@@ -43,24 +49,63 @@ export class Engine {
   /** All candidates, kept so that the common case of "all can serve" allocates nothing. */
   private views: ReadonlyArray<Candidate> = []
   private round = 0
+  /** A fact of another process is being taken. */
+  private hearing = false
 
   constructor(options: EngineOptions) {
     this.options = options
-    this.waiting = new WaitRoom({
-      acquire: (demand) => this.acquire(demand),
-      busy: (demand) => this.busy(demand)
-    })
+    this.waiting = new WaitRoom(options.alarm)
     this.domains = new Domains({
       cooldowns: options.cooldowns,
+      slowStart: options.slowStart,
       emit: options.emit,
-      publish: options.publish,
+      publish: (fact) => this.publish(fact),
       key: (id) => this.byId.get(id),
-      changed: () => this.waiting.wake()
+      changed: () => this.wake()
     })
   }
 
   get(id: string): Entry | undefined {
     return this.byId.get(id)
+  }
+
+  // --- other processes ------------------------------------------------------
+
+  /** Takes a fact of another process. */
+  hear(fact: Fact, nowMillis: number): void {
+    this.hearing = true
+    try {
+      hear(this, fact, nowMillis, this.options.emit)
+    } finally {
+      this.hearing = false
+    }
+    // Only now: who is served here may have facts of its own to tell.
+    this.wake()
+  }
+
+  /** What this process does with its keys, and sets aside of their credit: those that others need not hear of are left out. */
+  load(): ReadonlyArray<OwnLoad> {
+    const loads: Array<OwnLoad> = []
+    for (const { inUse: inFlight, key, leased, ledger, part } of this.entries) {
+      const held = part.set() + ledger.held
+      if (leased > 0 || ledger.credit !== undefined)
+        loads.push({
+          keyId: key.id,
+          inFlight,
+          held,
+          spent: ledger.spent,
+          capped: ledger.credit !== undefined
+        })
+    }
+    return loads
+  }
+
+  publish(fact: Fact): void {
+    if (!this.hearing) this.options.publish(fact)
+  }
+
+  private wake(): void {
+    if (!this.hearing) this.waiting.wake()
   }
 
   // --- membership -----------------------------------------------------------
@@ -72,7 +117,7 @@ export class Engine {
     this.domains.join(entry)
     this.views = this.entries.map((e) => e.view)
     this.options.emit({ _tag: "KeyAdded", keyId: key.id })
-    this.waiting.wake()
+    this.wake()
   }
 
   change(entry: Entry, key: Key): void {
@@ -80,9 +125,9 @@ export class Engine {
     entry.adopt(key)
     // Joined before left: a domain that stays keeps its bench.
     this.domains.join(entry)
-    this.domains.leave(account, workspace)
+    this.domains.leave(entry, account, workspace)
     this.options.emit({ _tag: "KeyChanged", keyId: key.id })
-    this.waiting.wake()
+    this.wake()
   }
 
   /** An answer told whose key it is. What the user has declared stays. */
@@ -100,38 +145,43 @@ export class Engine {
       if (name === undefined || (owner[field] !== undefined && owner[field] !== learnt[field])) continue
       owner[field] = learnt[field] = name
     }
-    if (owner.account !== key.account || owner.workspace !== key.workspace)
-      this.change(entry, { ...key, ...owner })
+    if (owner.account === key.account && owner.workspace === key.workspace) return
+    this.change(entry, { ...key, ...owner })
+    this.publish({ _tag: "Learnt", keyId: key.id, ...owner })
   }
 
   drain(entry: Entry, nowMillis: number): void {
     if (entry.draining !== undefined) return
     entry.draining = { reason: "draining", scope: "key", since: nowMillis, until: undefined }
     this.options.emit({ _tag: "KeyDraining", keyId: entry.key.id })
-    this.waiting.wake()
+    this.publish({ _tag: "Draining", keyId: entry.key.id })
+    this.wake()
   }
 
   resume(entry: Entry): void {
     if (entry.draining === undefined) return
     entry.draining = undefined
     this.options.emit({ _tag: "KeyResumed", keyId: entry.key.id })
-    this.waiting.wake()
+    this.publish({ _tag: "Resumed", keyId: entry.key.id })
+    this.wake()
   }
 
   remove(entry: Entry): void {
     entry.removed = true
     this.byId.delete(entry.key.id)
     this.entries.splice(this.entries.indexOf(entry), 1)
-    this.domains.leave(entry.account, entry.workspace)
+    this.domains.leave(entry, entry.account, entry.workspace)
     this.views = this.entries.map((e) => e.view)
-    for (const { breaker, picker } of this.strategies) {
+    for (const { breaker, limiter, picker } of this.strategies) {
       breaker.forget(entry.key.id)
+      limiter.forget(entry.key.id)
       picker.forget?.(entry.key.id)
     }
     this.options.emit({ _tag: "KeyRemoved", keyId: entry.key.id })
+    this.publish({ _tag: "Removed", keyId: entry.key.id })
     entry.rest()
     // A waiter may have nothing left to wait for.
-    this.waiting.wake()
+    this.wake()
   }
 
   // --- filter, pick, count --------------------------------------------------
@@ -143,17 +193,28 @@ export class Engine {
     const { entries } = this
     const round = ++this.round
     let some: Array<Candidate> | undefined
+    /** Keys that only a guess speaks against. */
+    let guessed: Array<Entry> | undefined
+    let busy = false
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i]!
-      if (this.verdict(entry, demand) === undefined) {
+      const no = this.verdict(entry, demand)
+      if (no === undefined) {
         entry.offered = round
         some?.push(entry.view)
-      } else {
-        some ??= this.views.slice(0, i)
+        continue
       }
+      some ??= this.views.slice(0, i)
+      if (no.soft === true) (guessed ??= []).push(entry)
+      else busy ||= passing.has(no.reason)
     }
-    const candidates = some ?? this.views
-    if (candidates.length === 0) return undefined
+    let candidates = some ?? this.views
+    if (candidates.length === 0) {
+      // As `overlooks` says, here without a second look at every key.
+      if (guessed === undefined || busy) return undefined
+      for (const entry of guessed) entry.offered = round
+      candidates = guessed.map((entry) => entry.view)
+    }
     const chosen = strategy.picker.pick(candidates as Arr.NonEmptyReadonlyArray<Candidate>, context)
     const entry = this.byId.get(chosen?.id)
     if (entry === undefined || entry.offered !== round) {
@@ -166,9 +227,11 @@ export class Engine {
     const { context, strategy } = demand
     const { view } = entry
     const admission = strategy.breaker.admit(view, context)
+    const limited = strategy.limiter.admit(view, context)
     // From here on nothing may throw: what is opened is owned by the lease.
-    const lease = new OpenLease(this, entry, demand, admission, this.domains.sequence)
+    const lease = new OpenLease(this, entry, demand, admission, limited, this.domains.sequence)
     view.inFlight++
+    entry.inUse++
     entry.leased++
     if (context.estimate !== undefined) {
       entry.ledger.hold(context.estimate)
@@ -189,19 +252,25 @@ export class Engine {
       const spent = this.spent(entry, context)
       if (spent !== undefined) return spent
     }
-    const open =
-      strategy.breaker.filter(view, context) ??
-      strategy.filter?.(view, context) ??
-      demand.filter?.(view, context)
-    if (open !== undefined) return open
-    return view.inFlight >= view.maxInFlight ? saturated : undefined
+    const own = strategy.filter?.(view, context)
+    if (isFact(own)) return own
+    const asked = demand.filter?.(view, context)
+    if (isFact(asked)) return asked
+    const broken = strategy.breaker.filter(view, context)
+    if (isFact(broken)) return broken
+    // Guesses come last: where they alone speak against a key, they may be overlooked.
+    if (view.inFlight >= view.maxInFlight) return saturated
+    if (entry.barred !== undefined && context.nowMillis < entry.barred.until) return entry.barred
+    return strategy.limiter.filter(view, context) ?? own ?? asked ?? broken
   }
 
   private spent(entry: Entry, context: PickContext): Ineligible | undefined {
     const { ledger, view } = entry
     if (this.age(entry, context.nowMillis)) return undefined
     const credit = view.credit!
-    if (credit > 0 && (context.estimate === undefined || context.estimate <= credit)) return undefined
+    const { estimate } = context
+    if (credit > 0 && (estimate === undefined || estimate <= credit))
+      return entry.part.affords(estimate) ? undefined : shared
     return {
       reason: credit > 0 ? "insufficient" : "exhausted",
       scope: "key",
@@ -224,11 +293,30 @@ export class Engine {
     return this.entries.map((entry) => [entry, blocked ?? this.verdict(entry, demand)] as const)
   }
 
+  /**
+   * Whether guesses are overlooked. A guess never takes the last key; but a key that is only busy is not gone, so then the
+   * request waits for it.
+   */
+  overlooks(verdicts: ReadonlyArray<readonly [Entry, Ineligible | undefined]>): boolean {
+    return verdicts.every(([, no]) => no !== undefined && (no.soft === true || !passing.has(no.reason)))
+  }
+
   /** The same by the pool's own facts alone, for no request in particular. */
   inspect(nowMillis: number): ReadonlyArray<readonly [Entry, Ineligible | undefined]> {
     // A key that is out for another reason is not asked for its credit.
     for (const entry of this.entries) this.age(entry, nowMillis)
     return this.verdicts(anyDemand(nowMillis))
+  }
+
+  /** No permit is to be had for a while: for the key, its account or (scope `host`) any key. */
+  bar(entry: Entry, why: Ineligible & { readonly until: number }): void {
+    for (const other of this.entries)
+      if (
+        other === entry ||
+        why.scope === "host" ||
+        (why.scope === "account" && other.account === entry.account)
+      )
+        other.barred = why
   }
 
   // --- settling -------------------------------------------------------------
@@ -239,8 +327,11 @@ export class Engine {
     const { view, ledger } = entry
     const { strategy } = lease.demand
     const elapsedMillis = Math.max(0, nowMillis - context.nowMillis)
+    const answerMillis =
+      lease.answeredAt === undefined ? elapsedMillis : Math.max(0, lease.answeredAt - context.nowMillis)
     view.inFlight--
-    lease.endProbes()
+    entry.inUse--
+    lease.endTrials(outcome._tag === "Success", nowMillis)
     const hold = context.estimate ?? 0
     // What is not known to have been free may have been billed: the estimate stays debited until the next reading.
     const cost = outcome.cost ?? hold
@@ -250,12 +341,15 @@ export class Engine {
     try {
       if (outcome.cost !== undefined && outcome._tag === "Success")
         strategy.credits.observe(context, outcome.cost)
-      if (!entry.removed) strategy.breaker.record(view, context, lease.admission, outcome, nowMillis)
+      if (!entry.removed) {
+        strategy.limiter.record(view, context, lease.limited, outcome, nowMillis)
+        strategy.breaker.record(view, context, lease.admission, outcome, nowMillis)
+      }
       switch (outcome._tag) {
         case "Success":
           entry.succeeded++
-          entry.observe(elapsedMillis, nowMillis)
-          this.domains.lift(lease)
+          entry.observe(answerMillis, nowMillis)
+          this.domains.lift(lease, nowMillis)
           break
         case "Ignored":
           entry.ignored++
@@ -268,10 +362,11 @@ export class Engine {
           this.domains.fault(lease, outcome, nowMillis)
           break
       }
-      if (!entry.removed) strategy.picker.settled?.(view, outcome, { nowMillis, elapsedMillis })
+      if (!entry.removed)
+        strategy.picker.settled?.(view, outcome, { nowMillis, elapsedMillis, answerMillis }, context)
     } finally {
-      if (view.inFlight === 0) entry.rest()
-      this.waiting.wakeAfterUse()
+      if (entry.inUse === 0) entry.rest()
+      this.wake()
     }
   }
 
@@ -285,8 +380,13 @@ export class Engine {
       entry.own.shortage = undefined
     }
     entry.view.credit = entry.ledger.credit
+    entry.part.read()
+    entry.view.creditResetsAt = entry.ledger.resetsAt
     entry.view.includesByok = reading.includesByok ?? entry.view.includesByok
     this.options.emit({ _tag: "CreditRead", keyId: entry.key.id, credit: entry.view.credit })
+    const { debited } = entry.ledger
+    const read = { ...reading, requestedAt: reading.requestedAt ?? nowMillis }
+    this.publish({ _tag: "CreditRead", keyId: entry.key.id, reading: read, debited })
     // A cap that shows headroom again ends the exhaustion of the key; what the account owes is not in a key's reading.
     const { bench } = entry.own
     // A source that lags would show what was left before the key ran dry.
@@ -296,38 +396,55 @@ export class Engine {
       (reading.remaining === undefined || reading.remaining > 0) &&
       requestedAt - (reading.lag ?? 0) > bench.since
     const accepted = bench?.reason === "rejected" && reading.accepted === true && requestedAt > bench.since
-    if (refilled || accepted) this.domains.readmit("key", entry.key.id)
-    this.waiting.wake()
+    if (refilled || accepted) this.domains.readmit("key", entry.key.id, nowMillis)
+    this.wake()
   }
 
   // --- waiting --------------------------------------------------------------
 
   /**
-   * Whether waiting for a lease to settle can help: a key lacks nothing but a permit, or every key that could come back
-   * waits for what a probe meets.
+   * What waiting could lead to: a use that settles and frees a key, or the time at which one returns. `undefined` if it
+   * is pointless.
    */
-  busy(demand: Demand): boolean {
-    if (this.domains.blocked(demand.context) !== undefined) return false
+  prospect(demand: Demand): Prospect | undefined {
+    // The pool has closed: no alarm rings any more, and nobody should be left alone with a time.
+    if (this.options.due(-Infinity)) return undefined
+    let busy = false
     let probing = false
-    let returning = false
+    let until = Infinity
+    let returns = Infinity
+    const blocked = this.domains.blocked(demand.context)
     for (const entry of this.entries) {
-      const no = this.verdict(entry, demand)
-      if (no === saturated) return true
-      probing ||= no?.reason === "probing"
-      returning ||= no?.until !== undefined
+      const no = blocked ?? this.verdict(entry, demand)
+      // It could serve by now, and the next round will see to it: at once.
+      if (no === undefined) return { busy: true, returns, until: demand.context.nowMillis + 1 }
+      busy ||= freed.has(no.reason)
+      probing ||= no.reason === "probing"
+      // A time that is up and has changed nothing is none to wait for.
+      if (no.until === undefined || no.until <= demand.context.nowMillis) continue
+      until = Math.min(until, no.until)
+      if (!hopeless.has(no.reason)) returns = Math.min(returns, no.until)
     }
-    return probing && !returning
+    // Who waits for what a probe meets should not miss a key that returns at a known time.
+    busy ||= probing && until === Infinity
+    return busy || returns < Infinity ? { busy, returns, until } : undefined
   }
 }
 
-export const verdictOf = (entry: Entry, no: Ineligible): KeyVerdict => ({
-  keyId: entry.key.id,
-  account: entry.key.account,
-  reason: no.reason,
-  scope: no.scope,
-  since: no.since,
-  until: no.until
-})
+const isFact = (no: Ineligible | undefined): no is Ineligible => no !== undefined && no.soft !== true
+
+/** What the end of a use frees. */
+const freed: ReadonlySet<string> = new Set(["saturated", "warming", "shared"])
+
+/** Reasons that pass within moments: such a key is not gone. */
+const passing: ReadonlySet<string> = new Set([...freed, "paced"])
+
+/**
+ * Reasons whose end is the time of a probe, not of a return: a credential that was refused and a purse that is empty seldom
+ * mend themselves within the seconds that a caller waits, and the caller should hear of them.
+ */
+const hopeless: ReadonlySet<string> = new Set(["rejected", "exhausted", "insufficient"])
 
 const tried: Ineligible = { reason: "tried", scope: "request", since: undefined, until: undefined }
+const shared: Ineligible = { reason: "shared", scope: "key", since: undefined, until: undefined }
 const saturated: Ineligible = { reason: "saturated", scope: "key", since: undefined, until: undefined }

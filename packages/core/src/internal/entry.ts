@@ -5,7 +5,11 @@ import type { Candidate } from "../Candidate.ts"
 import type { Ineligible } from "../Filter.ts"
 import type { Key } from "../Key.ts"
 import { Domain } from "./domain.ts"
-import { Ledger } from "./ledger.ts"
+import type { FleetLoad } from "../SharedFacts.ts"
+import { Ledger, usable } from "./ledger.ts"
+import { Part } from "./part.ts"
+
+const idle = { inFlight: 0, held: 0, users: 0 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -14,6 +18,8 @@ export class Entry {
   /** One object for the life of the key: what strategies see. */
   readonly view: Mutable<Candidate>
   readonly ledger = new Ledger()
+  /** What of the credit is for this process. */
+  readonly part = new Part(this.ledger)
   /** The key as a failure domain of its own, and the ones it belongs to; set as the key joins the pool. */
   readonly own: Domain
   account!: Domain
@@ -23,6 +29,12 @@ export class Entry {
   /** Set while the key takes no new requests. */
   draining: Ineligible | undefined
   removed = false
+  /** Uses in flight in this process; what strategies see counts those of the others too. */
+  inUse = 0
+  /** The same of all other processes. */
+  private elsewhere = 0
+  /** Set while no permit for it is to be had outside of this process. */
+  barred: (Ineligible & { readonly until: number }) | undefined
   /** Resumed when nothing is in flight any more. */
   readonly idle = new Set<() => void>()
   /** The pick this key was last offered to; it guards against a selector that chooses what it was not given. */
@@ -38,12 +50,14 @@ export class Entry {
   constructor(key: Key) {
     this.key = key
     this.own = new Domain("key", key.id)
+    this.own.members.add(this)
     this.learnt = { account: undefined, workspace: undefined }
     this.view = {
       ...traitsOf(key),
       id: key.id,
       inFlight: 0,
       credit: undefined,
+      creditResetsAt: undefined,
       includesByok: undefined,
       latency: undefined
     }
@@ -52,6 +66,16 @@ export class Entry {
   adopt(key: Key): void {
     this.key = key
     Object.assign(this.view, traitsOf(key))
+  }
+
+  /** What the others do with the key by now. */
+  adjust(load: FleetLoad | undefined, alone: boolean): void {
+    const { inFlight, held, users } = load ?? idle
+    this.view.inFlight += inFlight - this.elsewhere
+    this.elsewhere = inFlight
+    this.ledger.heldElsewhere = usable(held)
+    this.view.credit = this.ledger.credit
+    this.part.heard(users, alone)
   }
 
   /** Nothing is in flight any more, or nobody should wait for it. */

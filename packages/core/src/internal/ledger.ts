@@ -20,8 +20,14 @@ export const usable = (usd: number | undefined): number =>
 export class Ledger {
   private remaining: number | undefined
   private debits: Array<Debit> = []
-  private debited = 0
-  private held = 0
+  /** USD spent that the last reading does not contain. */
+  debited = 0
+  /** USD that requests in flight of this process may cost. */
+  held = 0
+  /** The same of all other processes. */
+  heldElsewhere = 0
+  /** What this process has spent since it knows the key. */
+  spent = 0
   private readonly burn = new Burn()
   private freshFor = Infinity
   private unread = false
@@ -33,7 +39,14 @@ export class Ledger {
 
   /** USD left; `undefined` if uncapped or not known. */
   get credit(): number | undefined {
-    return this.remaining === undefined ? undefined : this.remaining - this.debited - this.held
+    return this.remaining === undefined
+      ? undefined
+      : this.remaining - this.debited - this.held - this.heldElsewhere
+  }
+
+  /** What this process has spent and holds. */
+  get outlay(): number {
+    return this.spent + this.held
   }
 
   /** A request in flight may cost this much. */
@@ -49,6 +62,12 @@ export class Ledger {
     const debit = usable(cost)
     if (debit === 0) return
     this.burn.add(debit, nowMillis)
+    this.spent += debit
+    this.debit(debit, nowMillis)
+  }
+
+  /** What was spent since the last reading, here or elsewhere. */
+  debit(debit: number, nowMillis: number): void {
     this.debited += debit
     const last = this.debits.at(-1)
     if (last !== undefined && nowMillis - last.at < bucketMillis) last.usd += debit

@@ -1,0 +1,73 @@
+/**
+ * The part of a key's credit that this process may spend before it hears of the others again.
+ *
+ * What a process has set aside is told to the others as if it were held, and may be spent only after that was heard: so
+ * whatever all of them spend at once, and however late one of them is, together they spend no more than there is. It is the
+ * escrow of P. O'Neil, "The escrow transactional method", 1986.
+ */
+import type { Ledger } from "./ledger.ts"
+
+/** How often the demand of the last interval is set aside for the next. */
+const headroom = 2
+
+export class Part {
+  /** Own outlay may go up to here; `Infinity` while no other process is heard. */
+  private ceiling = Infinity
+  /** Where the ceiling will be when what was told last has been heard. */
+  private told: number | undefined
+  private outlayTold = 0
+  /** The dearest request since the last telling that was too dear for what was left. */
+  private wanted = 0
+  private users = 0
+  private shared = false
+  private readonly ledger: Ledger
+
+  constructor(ledger: Ledger) {
+    this.ledger = ledger
+  }
+
+  affords(estimate: number | undefined): boolean {
+    if (this.ceiling === Infinity) return true
+    const left = this.ceiling - this.ledger.outlay
+    if (left > 0 && (estimate === undefined || estimate <= left)) return true
+    this.wanted = Math.max(this.wanted, estimate ?? 0)
+    return false
+  }
+
+  /**
+   * What is set aside from now on: an even part, or more where the demand is, but half of the rest at most, so that
+   * something is left for who comes next. One request is always enough.
+   */
+  set(): number {
+    const { credit, outlay } = this.ledger
+    if (credit === undefined || credit <= 0) {
+      this.told = outlay
+      return 0
+    }
+    const demand = Math.max(0, outlay - this.outlayTold) + this.wanted
+    const aside = Math.max(
+      credit / (this.users + 2),
+      Math.min(headroom * demand, Math.max(credit / 2, this.wanted))
+    )
+    this.told = outlay + Math.min(aside, credit)
+    this.outlayTold = outlay
+    this.wanted = 0
+    // Less than before holds at once, more only when the others have been told.
+    this.ceiling = Math.min(this.ceiling, this.told)
+    return this.told - outlay
+  }
+
+  /** The others have been heard, `users` of them know the key's credit; or they cannot be heard (`alone`). */
+  heard(users: number, alone: boolean): void {
+    this.users = users
+    this.shared = !alone
+    const { credit, outlay } = this.ledger
+    if (alone || credit === undefined) this.ceiling = Infinity
+    else this.ceiling = Math.min(this.told ?? outlay, outlay + Math.max(0, credit))
+  }
+
+  /** A reading came: of what was not known before, nothing is set aside yet. */
+  read(): void {
+    if (this.shared && this.ceiling === Infinity) this.ceiling = this.ledger.outlay
+  }
+}
