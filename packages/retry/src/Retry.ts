@@ -1,22 +1,24 @@
 /**
- * A retry policy made of Effect's `Schedule`s, for the port that `@evenkeel/core` defines.
+ * A retry policy of three budgets, for the port that `@evenkeel/core` defines.
  *
  * Whose fault it was decides what may help. A key, or its owner, is cured by another key, and at once: waiting would
- * teach nothing. What lies behind all keys is cured by time alone, so the request backs off; and when no key can serve,
- * the pool knows when one will, so the request waits for just that.
+ * teach nothing. What lies behind all keys is cured by another model, or by time. The first is bounded by the pool, the
+ * second by a count of its own and by a budget over all requests, and what may have been billed by one more: OpenRouter
+ * documents no idempotency key, so a POST that is sent again may run, and be billed, twice.
  *
  * Sources: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015 (full jitter: the least work and
  * nearly the least time of all variants); "Timeouts, retries and backoff with jitter", Amazon Builders' Library; RFC 9110
- * section 10.2.3 (Retry-After).
+ * sections 9.2.2 (what is not idempotent is not retried by itself) and 10.2.3 (Retry-After).
  */
 import { RetryPolicy } from "@evenkeel/core"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Pull from "effect/Pull"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
+import { budgetOf, type BudgetOption } from "./internal/budgetOf.ts"
+import { count, millisFromZero, positiveMillis } from "./internal/ranges.ts"
+import { make as makeSession, type Limits } from "./internal/session.ts"
 
 /**
  * Options of the retry policy.
@@ -24,25 +26,43 @@ import * as Schedule from "effect/Schedule"
 export interface Options {
   /**
    * The back-off on faults that only time cures. It is stepped with each such failure, and stops the request when it is
-   * over. Default: `fullJitter` of 500 ms, 1 s, 2 s, 4 s, then 8 s each.
+   * over. Default: `backoff`, full jitter of 500 ms, 1 s, 2 s, 4 s, then 8 s each.
    */
   readonly schedule?: Schedule.Schedule<unknown, RetryPolicy.Failure> | undefined
   /**
-   * The most waits of one request: back-offs, and waits for a key to return. A whole number from 0 up, or `Infinity`.
-   * Default 3: with three of them a fault of 10 % is one of 0.01 %, and a total outage costs no more than four attempts.
+   * The most repetitions of one request: back-offs, and returns to a key that has failed before. A whole number from 0 up,
+   * or `Infinity`. Default 3: with three of them a fault of 10 % is one of 0.01 %, and a total outage costs no more than
+   * four attempts.
    */
   readonly times?: number | undefined
   /**
-   * The most changes of key of one request. A whole number from 0 up, or `Infinity`, the default: a key that failed is
-   * not offered again before the next wait, so the pool itself is the bound, and a bound below its size would give up
-   * while a good key is left.
+   * The most changes of key or model of one request. A whole number from 0 up, or `Infinity`, the default: what failed is
+   * not offered again at once, so the pool itself is the bound, and a bound below its size would give up while a good key is
+   * left.
    */
   readonly rotations?: number | undefined
   /**
-   * The longest wait; finite and greater than 0. Shorter answers are worth waiting for, and longer ones the caller should
-   * hear of: a Retry-After beyond it ends the request. Default 30 seconds, half of OpenRouter's rate limit window.
+   * The longest back-off; finite and greater than 0. Shorter answers are worth waiting for, and longer ones the caller
+   * should hear of: a Retry-After beyond it ends the request, and a delay of the schedule is cut to it. Default 30
+   * seconds, half of OpenRouter's rate limit window.
    */
   readonly maxDelay?: Duration.Input | undefined
+  /**
+   * The longest that a request waits for keys that are cooling, in all; from 0 up. 0 refuses at once, `Infinity` waits as
+   * long as a key is known to return. Default 30 seconds, as `maxDelay`.
+   */
+  readonly patience?: Duration.Input | undefined
+  /**
+   * The budget over all requests, or the options of one; `false` for none. Rotation to a key that was not tried is free of
+   * it: it does not add to the load of what is down. Default: 20 % of the requests, and 10 retries a second besides.
+   */
+  readonly budget?: BudgetOption | undefined
+  /**
+   * The most further attempts of one request, rotations among them, after an attempt that may have been billed: one whose
+   * cost is unknown (a gateway's timeout, a connection that broke behind the request). A whole number from 0 up, or
+   * `Infinity`. Default 1: most of these faults pass, and a request that fails is billed twice at worst. 0: never.
+   */
+  readonly billed?: number | undefined
 }
 
 /**
@@ -100,11 +120,14 @@ export const backoff: Schedule.Schedule<Duration.Duration> = fullJitter(
  *
  * **Details**
  *
- * - a fault that another key cures: another key, at once, up to `rotations`
- * - a fault that only time cures: a wait from `schedule`, or until its Retry-After if that is later
- * - no key can serve: a wait until the first one can, unless all are refused or out of credit
- * - a fault that nothing cures, more than `times` waits, a wait beyond `maxDelay`, or one whose end nobody knows: the
- *   failure goes to the caller
+ * - a fault that another key cures: another key, at once, up to `rotations`; a key that has failed this request before is
+ *   a repetition, one of `times` and for a token of the budget
+ * - a fault of the upstream, and another may serve in its place: that one, at once, up to `rotations`, for a token of the
+ *   budget
+ * - any other fault that only time cures: a wait from `schedule`, or until its Retry-After if that is later, up to
+ *   `times`, for a token of the budget
+ * - after an attempt that may have been billed each of the three also needs a rest of `billed`
+ * - a fault that nothing cures, or what is needed is spent: the failure goes to the caller
  *
  * Whoever was told when to return comes up to half a second later, at random: a herd was told the same.
  *
@@ -112,8 +135,10 @@ export const backoff: Schedule.Schedule<Duration.Duration> = fullJitter(
  *
  * **Gotchas**
  *
- * After a wait all keys are offered again, for they may have recovered: with N keys a request makes up to
- * N · (`times` + 1) attempts in the worst case. There is no deadline here; put `Effect.timeout` around the request.
+ * With N keys a request makes at most N + `times` + 1 attempts. Where M models may serve it, (M − 1) · (`times` + 1) more,
+ * for a token each. The deadline of the whole call is the balancer's `timeout`.
+ *
+ * A policy holds its budget, so two balancers over one upstream should share one.
  *
  * **Example**
  *
@@ -127,55 +152,25 @@ export const backoff: Schedule.Schedule<Duration.Duration> = fullJitter(
  * ```
  */
 export const make = (options: Options = {}): RetryPolicy.RetryPolicy => {
-  const times = count("times", options.times ?? 3)
-  const rotations = count("rotations", options.rotations ?? Infinity)
-  const maxDelay = finite("maxDelay", options.maxDelay ?? "30 seconds")
+  const limits: Limits = {
+    times: count("Retry: times", options.times ?? 3),
+    rotations: count("Retry: rotations", options.rotations ?? Infinity),
+    billed: count("Retry: billed", options.billed ?? 1),
+    maxDelay: positiveMillis("Retry: maxDelay", options.maxDelay ?? "30 seconds")
+  }
+  const patience = Duration.millis(millisFromZero("Retry: patience", options.patience ?? "30 seconds"))
+  const budget = budgetOf(options.budget, {})
   const toStep = Schedule.toStep(options.schedule ?? backoff)
-
-  const start = Effect.map(toStep, (step): RetryPolicy.Session => {
-    let rotated = 0
-    let waited = 0
-
-    /** Milliseconds that the schedule wants to wait; `undefined` when it is over. */
-    const next = (nowMillis: number, failure: RetryPolicy.Failure) =>
-      Pull.matchEffect(step(nowMillis, failure), {
-        onSuccess: ([, delay]) => Effect.succeed(Duration.toMillis(delay)),
-        onDone: () => Effect.undefined,
-        onFailure: Effect.failCause
-      })
-
-    const wait = Effect.fnUntraced(function* (failure: RetryPolicy.Failure) {
-      const nowMillis = yield* Clock.currentTimeMillis
-      const asked = askedMillis(failure, nowMillis)
-      if (waited >= times || (asked !== undefined && asked > maxDelay)) return RetryPolicy.stop
-      waited++
-      // A refusal says itself when to come back: the back-off is for those who can only guess.
-      const wanted = failure._tag === "Refused" ? 0 : yield* next(nowMillis, failure)
-      if (wanted === undefined) return RetryPolicy.stop
-      const floor = asked === undefined ? 0 : asked + spread * (yield* Random.next)
-      // Whole milliseconds, as timers have them; rounded up, so as not to come before the time that was asked for.
-      return RetryPolicy.retry(Duration.millis(Math.min(Math.ceil(Math.max(wanted, floor)), maxDelay)))
-    })
-
-    return {
-      decide: (failure) => {
-        const retryable = failure._tag === "Refused" ? "backoff" : failure.outcome.retryable
-        switch (retryable) {
-          case "never":
-            return Effect.succeed(RetryPolicy.stop)
-          case "rotate":
-            return Effect.succeed(rotated++ < rotations ? RetryPolicy.rotate : RetryPolicy.stop)
-          case "backoff":
-            return wait(failure)
-        }
-      }
-    }
-  })
-  return { name: "retry", start }
+  const start = Effect.map(toStep, (step) => makeSession(limits, step, budget))
+  return { name: "retry", start, begun: budget?.deposit, patience }
 }
 
 /**
  * The layer of the retry policy. It goes below the balancer.
+ *
+ * **Details**
+ *
+ * Each build of the layer has a budget of its own, unless one was given.
  *
  * **Example**
  *
@@ -205,38 +200,8 @@ export const make = (options: Options = {}): RetryPolicy.RetryPolicy => {
  * await Effect.runPromise(Effect.provide(program, live)) // => "served by good"
  * ```
  */
-export const layer = (options: Options = {}): Layer.Layer<never> =>
-  Layer.succeed(RetryPolicy.RetryPolicy, make(options))
-
-/** Milliseconds over which those who were told the same time spread out: the first window of the back-off. */
-const spread = 500
-
-/**
- * Reasons whose end is the time of a probe, not of a return: a credential that was refused and a purse that is empty seldom
- * mend themselves within the seconds that a caller waits, and the caller should hear of them.
- */
-const hopeless: ReadonlySet<string> = new Set(["rejected", "exhausted", "insufficient"])
-
-/** How long the failure asks to be left alone: `undefined` if it did not say, and for ever if nobody knows. */
-const askedMillis = (failure: RetryPolicy.Failure, nowMillis: number): number | undefined => {
-  if (failure._tag === "Refused") {
-    const times = failure.error.keys.flatMap(({ reason, until }) =>
-      until === undefined || hopeless.has(reason) ? [] : [until]
-    )
-    return times.length === 0 ? Infinity : Math.max(0, Math.min(...times) - nowMillis)
-  }
-  const { retryAfter } = failure.outcome
-  return retryAfter === undefined ? undefined : Duration.toMillis(retryAfter)
-}
-
-const count = (field: string, value: number): number => {
-  if (value === Infinity || (Number.isInteger(value) && value >= 0)) return value
-  throw new RangeError(`Retry: ${field} must be a whole number from 0 up, or Infinity, not ${String(value)}`)
-}
-
-const finite = (field: string, value: Duration.Input): number => {
-  const duration = Duration.fromInput(value)
-  const millis = duration._tag === "Some" ? Duration.toMillis(duration.value) : NaN
-  if (millis > 0 && millis < Infinity) return millis
-  throw new RangeError(`Retry: ${field} must be a finite duration greater than 0, not ${String(value)}`)
+export const layer = (options: Options = {}): Layer.Layer<never> => {
+  // An option out of range is an error of the program, and belongs where it stands: here, not where the layer is built.
+  make(options)
+  return Layer.sync(RetryPolicy.RetryPolicy, () => make(options))
 }

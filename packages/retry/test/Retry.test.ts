@@ -1,8 +1,7 @@
-import { Errors, Outcome, type RetryPolicy } from "@evenkeel/core"
-import { Retry } from "@evenkeel/retry"
+import { Outcome, RetryPolicy } from "@evenkeel/core"
+import { Retry, RetryBudget } from "@evenkeel/retry"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Random, Schedule } from "effect"
-import { TestClock } from "effect/testing"
 
 /** Makes every random number the same. */
 const withRandom = (value: number) =>
@@ -14,21 +13,25 @@ const faulted = (
     readonly retryAfter?: Duration.Input
     readonly retryable?: Outcome.Retryable
     readonly status?: number
+    readonly cost?: number | undefined
+    readonly alternatives?: boolean
+    readonly nowMillis?: number
+    readonly deadline?: number
+    readonly keyId?: string
   } = {}
 ): RetryPolicy.Failure => {
-  const { retryAfter, ...rest } = options
+  const {
+    alternatives = false,
+    keyId = "a",
+    nowMillis = 0,
+    retryAfter,
+    deadline = Infinity,
+    ...rest
+  } = options
   const told = retryAfter === undefined ? undefined : Duration.fromInputUnsafe(retryAfter)
   const outcome = Outcome.faulted({ scope, reason: "unavailable", retryAfter: told, ...rest })
-  return { _tag: "Faulted", keyId: "a", attempt: 0, outcome }
+  return { keyId, attempt: 0, outcome, upstream: "model", alternatives, nowMillis, deadline }
 }
-
-const refused = (until: number | undefined): RetryPolicy.Failure => ({
-  _tag: "Refused",
-  attempt: 0,
-  error: Errors.noEligibleKey([
-    { keyId: "a", account: undefined, reason: "throttled", scope: "key", since: 0, until }
-  ])
-})
 
 /** What one session decides: milliseconds for a wait, else the tag. */
 const decideAll = Effect.fnUntraced(function* (
@@ -46,33 +49,48 @@ const decideAll = Effect.fnUntraced(function* (
 
 const repeat = <A>(n: number, value: A): Array<A> => Array.from({ length: n }, () => value)
 
+/** So many keys fail, each for the first time. */
+const keys = (n: number, scope: Outcome.FaultScope, options?: Parameters<typeof faulted>[1]) =>
+  Array.from({ length: n }, (_, i) => faulted(scope, { ...options, keyId: `key-${i}` }))
+
 describe("rotation", () => {
   it.effect("goes on without a bound of its own, and without a wait", () =>
     Effect.gen(function* () {
-      const hundred = yield* decideAll(undefined, repeat(100, faulted("key", { retryAfter: "1 day" })))
+      const hundred = yield* decideAll(undefined, keys(100, "key", { retryAfter: "1 day" }))
       assert.deepStrictEqual(hundred, repeat(100, "Rotate"))
     })
   )
 
   it.effect("stops after `rotations`, and then does not fall back to waiting", () =>
     Effect.gen(function* () {
-      const three = repeat(3, faulted("account"))
+      const three = keys(3, "account")
       assert.deepStrictEqual(yield* decideAll({ rotations: 2 }, three), ["Rotate", "Rotate", "Stop"])
       assert.deepStrictEqual(yield* decideAll({ rotations: 0 }, three), ["Stop", "Stop", "Stop"])
     })
   )
 
-  it.effect("and waits are counted apart", () =>
+  it.effect("and back-offs are counted apart", () =>
     Effect.gen(function* () {
-      const failures = [
-        faulted("key"),
-        faulted("upstream"),
-        faulted("key"),
-        faulted("upstream"),
-        faulted("upstream")
-      ]
+      const [a, b] = keys(2, "key") as [RetryPolicy.Failure, RetryPolicy.Failure]
+      const failures = [a, faulted("upstream"), b, faulted("upstream"), faulted("upstream")]
       const decisions = yield* decideAll({ times: 2, rotations: 1, schedule: Schedule.spaced(7) }, failures)
       assert.deepStrictEqual(decisions, ["Rotate", 7, "Stop", 7, "Stop"])
+    })
+  )
+
+  it.effect("to a key that has failed before is one of `times`, for a token of the budget", () =>
+    Effect.gen(function* () {
+      const [a, b] = keys(2, "key") as [RetryPolicy.Failure, RetryPolicy.Failure]
+      const failures = [a, b, a, b, a]
+      assert.deepStrictEqual(yield* decideAll({ times: 2 }, failures), [...repeat(4, "Rotate"), "Stop"])
+      const mixed = [a, a, faulted("upstream"), a]
+      const schedule = Schedule.spaced(7)
+      assert.deepStrictEqual(yield* decideAll({ times: 2, schedule }, mixed), ["Rotate", "Rotate", 7, "Stop"])
+      const budget = RetryBudget.make({ ratio: 0, perSecond: 0.1 })
+      assert.deepStrictEqual(yield* decideAll({ budget }, failures), [
+        ...repeat(3, "Rotate"),
+        ...repeat(2, "Stop")
+      ])
     })
   )
 })
@@ -120,7 +138,7 @@ describe("back-off", () => {
       const schedule = Schedule.spaced("1 second").pipe(
         Schedule.setInputType<RetryPolicy.Failure>(),
         Schedule.modifyDelay(({ input }) =>
-          Effect.succeed(input._tag === "Faulted" && input.outcome.status === 529 ? "5 seconds" : "1 second")
+          Effect.succeed(input.outcome.status === 529 ? "5 seconds" : "1 second")
         ),
         Schedule.upTo({ times: 2 })
       )
@@ -177,10 +195,7 @@ describe("Retry-After", () => {
     Effect.gen(function* () {
       for (let i = 0; i < 20_000; i++) {
         const asked = (yield* Random.next) * 40_000
-        const until = (yield* Random.nextBoolean)
-          ? refused(asked)
-          : faulted("upstream", { retryAfter: asked })
-        const [decision] = yield* decideAll(undefined, [until])
+        const [decision] = yield* decideAll({ budget: false }, [faulted("upstream", { retryAfter: asked })])
         if (asked > 30_000) assert.strictEqual(decision, "Stop")
         else assert.isTrue(Number(decision) >= asked && Number(decision) <= Math.min(asked + 501, 30_000))
       }
@@ -188,27 +203,164 @@ describe("Retry-After", () => {
   )
 })
 
-describe("a refusal", () => {
-  it.effect("is waited for until the first key returns, if anybody knows when", () =>
+describe("another model", () => {
+  const overloaded = faulted("upstream", { alternatives: true, retryAfter: "1 day" })
+
+  it.effect("is tried at once, for one token of the budget, and while there are tokens", () =>
     Effect.gen(function* () {
-      yield* TestClock.setTime(1_000_000)
-      const at = (millis: number | undefined) =>
-        decideAll(undefined, [refused(millis === undefined ? undefined : 1_000_000 + millis)])
-      assert.deepStrictEqual(yield* at(undefined), ["Stop"])
-      assert.deepStrictEqual(yield* at(10_000).pipe(withRandom(0)), [10_000])
-      assert.deepStrictEqual(yield* at(10_000).pipe(withRandom(0.5)), [10_250])
-      assert.deepStrictEqual(yield* at(30_000).pipe(withRandom(0.5)), [30_000])
-      assert.deepStrictEqual(yield* at(30_001), ["Stop"])
-      // A reset that is past and has not been read yet: not at once, or a herd would spin.
-      assert.deepStrictEqual(yield* at(-5000).pipe(withRandom(0.5)), [250])
+      const budget = RetryBudget.make({ ratio: 0, perSecond: 0.2 })
+      const decisions = yield* decideAll({ budget, times: 0 }, repeat(3, overloaded))
+      assert.deepStrictEqual(decisions, ["Rotate", "Rotate", "Stop"])
+      assert.strictEqual(budget.balance(0), 0)
     })
   )
 
-  it.effect("counts as one of `times`, and leaves the schedule where it is", () =>
+  it.effect("does not help where the host is at fault", () =>
     Effect.gen(function* () {
-      const failures = [refused(100), faulted("upstream"), refused(100), faulted("upstream")]
-      const decisions = yield* decideAll({ schedule: Schedule.exponential(10) }, failures).pipe(withRandom(0))
-      assert.deepStrictEqual(decisions, [100, 10, 100, "Stop"])
+      const decisions = yield* decideAll({ schedule: Schedule.spaced(7) }, [
+        faulted("host", { alternatives: true })
+      ])
+      assert.deepStrictEqual(decisions, [7])
+    })
+  )
+
+  it.effect("is one of `rotations`; when they are spent, time is left to help", () =>
+    Effect.gen(function* () {
+      const failures = repeat(4, faulted("upstream", { alternatives: true }))
+      const decisions = yield* decideAll({ rotations: 1, times: 2, schedule: Schedule.spaced(7) }, failures)
+      assert.deepStrictEqual(decisions, ["Rotate", 7, 7, "Stop"])
+    })
+  )
+})
+
+describe("what may have been billed", () => {
+  const cost = undefined
+
+  it.effect("is tried once more by default, whoever is at fault", () =>
+    Effect.gen(function* () {
+      for (const failure of [
+        faulted("upstream", { cost }),
+        faulted("host", { cost }),
+        faulted("key", { cost }),
+        faulted("upstream", { cost, alternatives: true })
+      ]) {
+        const [first, second] = yield* decideAll(undefined, repeat(2, failure))
+        assert.notStrictEqual(first, "Stop")
+        assert.strictEqual(second, "Stop")
+      }
+    })
+  )
+
+  it.effect("is tried as often as `billed` says", () =>
+    Effect.gen(function* () {
+      const failures = repeat(4, faulted("upstream", { cost }))
+      const times = Effect.fnUntraced(function* (billed: number) {
+        const decisions = yield* decideAll({ billed, schedule: Schedule.spaced(7) }, failures)
+        return decisions.filter((decision) => decision === 7).length
+      })
+      assert.strictEqual(yield* times(0), 0)
+      assert.strictEqual(yield* times(2), 2)
+      // Then `times` ends it.
+      assert.strictEqual(yield* times(Infinity), 3)
+    })
+  )
+
+  it.effect("does not count what was not billed", () =>
+    Effect.gen(function* () {
+      const failures = [
+        faulted("upstream"),
+        faulted("upstream", { cost }),
+        faulted("key"),
+        faulted("upstream"),
+        faulted("upstream", { cost })
+      ]
+      const decisions = yield* decideAll({ times: 9, schedule: Schedule.spaced(7) }, failures)
+      assert.deepStrictEqual(decisions, [7, 7, "Rotate", 7, "Stop"])
+    })
+  )
+})
+
+describe("the budget", () => {
+  const one = { ratio: 0, perSecond: 0.1 }
+
+  it.effect("is one of all requests of a policy", () =>
+    Effect.gen(function* () {
+      const policy = Retry.make({ budget: one })
+      const decide = (nowMillis: number) =>
+        Effect.flatMap(policy.start, (session) => session.decide(faulted("upstream", { nowMillis })))
+      assert.strictEqual((yield* decide(0))._tag, "Retry")
+      assert.strictEqual((yield* decide(9999))._tag, "Stop")
+      assert.strictEqual((yield* decide(10_000))._tag, "Retry")
+    })
+  )
+
+  it.effect("a retry that would begin behind the deadline takes nothing of it", () =>
+    Effect.gen(function* () {
+      const policy = Retry.make({ budget: one, schedule: Schedule.spaced("1 second") })
+      const decide = (deadline: number) =>
+        Effect.flatMap(policy.start, (session) => session.decide(faulted("upstream", { deadline })))
+      assert.strictEqual((yield* decide(1000))._tag, "Stop")
+      assert.strictEqual((yield* decide(1001))._tag, "Retry")
+      assert.strictEqual((yield* decide(1001))._tag, "Stop")
+    })
+  )
+
+  it.effect("is paid for by the requests that begin", () =>
+    Effect.gen(function* () {
+      const policy = Retry.make({ budget: { ratio: 0.2, perSecond: 0 } })
+      const decide = Effect.flatMap(policy.start, (session) => session.decide(faulted("upstream")))
+      for (let i = 0; i < 4; i++) policy.begun?.(0)
+      assert.strictEqual((yield* decide)._tag, "Stop")
+      policy.begun?.(0)
+      assert.strictEqual((yield* decide)._tag, "Retry")
+      assert.strictEqual((yield* decide)._tag, "Stop")
+    })
+  )
+
+  it.effect("is not drawn on by rotation, nor by what does not come to a retry", () =>
+    Effect.gen(function* () {
+      const budget = RetryBudget.make()
+      const full = budget.balance(0)
+      const left = Effect.fnUntraced(function* (
+        failures: Array<RetryPolicy.Failure>,
+        options?: Retry.Options
+      ) {
+        yield* decideAll({ ...options, budget }, failures)
+        return budget.balance(0)
+      })
+      assert.strictEqual(yield* left(keys(5, "key")), full)
+      assert.strictEqual(yield* left([faulted("upstream", { retryable: "never" })]), full)
+      assert.strictEqual(yield* left([faulted("upstream")], { times: 0 }), full)
+      assert.strictEqual(yield* left([faulted("upstream", { retryAfter: "1 day" })]), full)
+      assert.strictEqual(yield* left([faulted("upstream", { cost: undefined })], { billed: 0 }), full)
+      const over = Schedule.recurs(0)
+      assert.strictEqual(yield* left([faulted("upstream")], { schedule: over }), full)
+      assert.strictEqual(yield* left([faulted("upstream")]), full - 1)
+    })
+  )
+
+  it.effect("may be shared, and may be none", () =>
+    Effect.gen(function* () {
+      const budget = RetryBudget.make(one)
+      assert.notStrictEqual((yield* decideAll({ budget }, [faulted("host")]))[0], "Stop")
+      assert.strictEqual((yield* decideAll({ budget }, [faulted("host")]))[0], "Stop")
+      const none = Retry.make({ budget: false })
+      assert.isUndefined(none.begun)
+      const many = yield* decideAll({ budget: false, times: Infinity }, repeat(1000, faulted("host")))
+      assert.notInclude(many, "Stop")
+    })
+  )
+
+  it.effect("of a layer begins with each of its builds", () =>
+    Effect.gen(function* () {
+      const layer = Retry.layer({ budget: one })
+      const decide = Effect.gen(function* () {
+        const session = yield* (yield* RetryPolicy.RetryPolicy).start
+        return (yield* session.decide(faulted("upstream")))._tag
+      })
+      const twice = Effect.all([decide, decide])
+      assert.deepStrictEqual(yield* Effect.provide(twice, layer), ["Retry", "Stop"])
+      assert.deepStrictEqual(yield* Effect.provide(twice, layer), ["Retry", "Stop"])
     })
   )
 })
@@ -220,6 +372,7 @@ describe("options", () => {
       assert.throws(() => Retry.make({ times: bad }), RangeError, /Retry: times/)
       assert.throws(() => Retry.make({ times: bad }), RangeError, whole)
       assert.throws(() => Retry.layer({ rotations: bad }), RangeError, /Retry: rotations/)
+      assert.throws(() => Retry.make({ billed: bad }), RangeError, /Retry: billed/)
     }
     for (const bad of [0, -1, NaN, Infinity, "Infinity"] as const) {
       assert.throws(
@@ -228,7 +381,28 @@ describe("options", () => {
         /maxDelay must be a finite duration greater than 0/
       )
     }
-    Retry.make({ times: 0, rotations: 0, maxDelay: 1 })
-    Retry.make({ times: Infinity, rotations: Infinity })
+    for (const bad of [-1, NaN, "-1 seconds"] as const) {
+      assert.throws(
+        () => Retry.make({ patience: bad }),
+        RangeError,
+        /Retry: patience must be a duration from 0/
+      )
+    }
+    assert.throws(() => Retry.layer({ budget: { ratio: -1 } }), RangeError, /RetryBudget: ratio/)
+    Retry.make({ times: 0, rotations: 0, billed: 0, maxDelay: 1, patience: 0 })
+    Retry.make({ times: Infinity, rotations: Infinity, billed: Infinity, patience: Infinity })
+  })
+
+  it("say how patient a request is: 30 seconds, unless told", () => {
+    const patience = (options?: Retry.Options) => Duration.toMillis(Retry.make(options).patience!)
+    assert.deepStrictEqual(
+      [
+        patience(),
+        patience({ patience: 0 }),
+        patience({ patience: "1 hour" }),
+        patience({ patience: Infinity })
+      ],
+      [30_000, 0, 3_600_000, Infinity]
+    )
   })
 })
