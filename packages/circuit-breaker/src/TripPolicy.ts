@@ -12,7 +12,7 @@ import type * as Duration from "effect/Duration"
 import { fraction, millisOf, whole } from "./internal/ranges.ts"
 
 /**
- * What one key has taught, as its policy remembers it.
+ * What one circuit has been taught, as its policy remembers it.
  */
 export interface Trip {
   readonly success: (nowMillis: number) => void
@@ -23,11 +23,12 @@ export interface Trip {
 }
 
 /**
- * Decides when a circuit opens. Each key gets a memory of its own from `make`.
+ * Decides when a circuit opens. Each circuit gets a memory of its own from `make`.
  *
  * **Details**
  *
- * It hears of the outcomes of a closed circuit only; the probe of a half-open one decides by itself.
+ * It hears of the outcomes of a closed circuit only, from the first fault on; the probe of a half-open one decides by
+ * itself.
  */
 export interface TripPolicy {
   readonly name: string
@@ -39,8 +40,8 @@ export interface TripPolicy {
  *
  * **When to use**
  *
- * For a key that fails always or never, and where a single success proves it well. A key that fails every other time is
- * never left alone.
+ * For what fails always or never, and where a single success proves it well. What fails every other time is never left
+ * alone.
  *
  * **Details**
  *
@@ -79,7 +80,7 @@ export const consecutive = (failures: number): TripPolicy => {
  *
  * **When to use**
  *
- * By default: it sees a key that fails now and then, needs no least number of calls, and forgets by itself.
+ * For keys: it sees one that fails now and then, needs no least number of calls, and forgets by itself.
  *
  * **Details**
  *
@@ -129,7 +130,7 @@ export const withinWindow = (options: {
  *
  * **When to use**
  *
- * For busy keys, where some failures are normal and a count would say more about the traffic than about the key.
+ * For what is busy: some failures are normal there, and a count would say more about the traffic than about them.
  *
  * **Details**
  *
@@ -142,7 +143,8 @@ export const withinWindow = (options: {
  * **Gotchas**
  *
  * Only a failure trips: a success never makes things worse, even when it completes the least number of calls. And choose
- * `minimumCalls` below what a key gets in one window, or it never trips.
+ * `minimumCalls` below what it gets in one window, or it never trips. Requests that fail at once complete before those that
+ * succeed slowly: a burst looks worse at first than it is.
  *
  * **Example**
  *

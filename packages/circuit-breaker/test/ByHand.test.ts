@@ -2,14 +2,14 @@ import { CircuitBreaker } from "@evenkeel/circuit-breaker"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit } from "effect"
 import { TestClock } from "effect/testing"
-import { circuitsOf, failure, ignored, success } from "./circuits.ts"
+import { failure, ignored, keyCircuits, success } from "./circuits.ts"
 
 const one = CircuitBreaker.consecutive(1)
 
 describe("by hand", () => {
   it.effect("opens for a while or until it is closed, and what is in flight changes nothing", () =>
     Effect.gen(function* () {
-      const { circuits, filter, open, stateAt, use } = circuitsOf()
+      const { circuits, filter, open, stateAt, use } = keyCircuits()
       const inFlight = open(0)!
       yield* circuits.open("a", "10 seconds")
       inFlight.settle(success, 1)
@@ -19,7 +19,8 @@ describe("by hand", () => {
         reason: "circuit-open",
         scope: "key",
         since: 0,
-        until: undefined
+        until: undefined,
+        soft: false
       })
       assert.deepStrictEqual(yield* stateAt(5), { _tag: "Open", since: 0, until: undefined, by: "hand" })
       yield* circuits.close("a")
@@ -34,7 +35,7 @@ describe("by hand", () => {
 
   it.effect("a probe under way has no say in what a hand has decided", () =>
     Effect.gen(function* () {
-      const { circuits, filter, open, use } = circuitsOf({ trip: one, cooldown: 1000 })
+      const { circuits, filter, open, use } = keyCircuits({ trip: one, cooldown: 1000 })
       use(failure(), 0)
       const first = open(1000)!
       yield* TestClock.setTime(1000)
@@ -49,11 +50,42 @@ describe("by hand", () => {
     })
   )
 
+  it.effect(
+    "of two deadlines the later one holds, and what a hand has opened is a fact, whatever succeeds",
+    () =>
+      Effect.gen(function* () {
+        const { circuits, filter, force, use } = keyCircuits({ trip: one, cooldown: 1000 })
+        use(failure(), 0)
+        assert.strictEqual(filter(0)?.soft, true)
+        yield* TestClock.setTime(400)
+        yield* circuits.open("a", 100)
+        // As long as the failures have it, since then, and by hand.
+        const no = { reason: "circuit-open", scope: "key", since: 0, until: 1000, soft: false } as const
+        assert.deepStrictEqual(filter(400), no)
+        yield* circuits.open("a", 2000)
+        assert.deepStrictEqual(filter(400), { ...no, until: 2400 })
+        yield* circuits.open("a", 100)
+        assert.deepStrictEqual(filter(400), { ...no, until: 2400 })
+        force(400).settle(success, 400)
+        assert.deepStrictEqual(filter(400), { ...no, until: 2400 })
+        // When its time is up the probe decides, and what the probe finds is a guess again.
+        use(failure(), 2400)
+        assert.deepStrictEqual(filter(2400), { ...no, since: 2400, until: 3400, soft: true })
+        yield* TestClock.setTime(2400)
+        assert.deepStrictEqual(yield* circuits.state("a"), {
+          _tag: "Open",
+          since: 2400,
+          until: 3400,
+          by: "probe"
+        })
+      })
+  )
+
   it.effect("close keeps the number of openings, reset forgets it", () =>
     Effect.gen(function* () {
       const seen: Array<number> = []
       const cooldown = (openings: number) => seen.push(openings) * 1000
-      const { circuits, use } = circuitsOf({ trip: one, cooldown })
+      const { circuits, use } = keyCircuits({ trip: one, cooldown })
       use(failure(), 0)
       yield* circuits.close("a")
       use(failure(), 0)
@@ -69,7 +101,7 @@ describe("by hand", () => {
 describe("state", () => {
   it.effect("reads without a side effect, from Closed to HalfOpen and back", () =>
     Effect.gen(function* () {
-      const { circuits, open, stateAt, use } = circuitsOf({ trip: one, cooldown: 1000 })
+      const { circuits, open, stateAt, use } = keyCircuits({ trip: one, cooldown: 1000 })
       assert.deepStrictEqual(yield* stateAt(0), { _tag: "Closed" })
       use(failure(), 0)
       const by = "consecutive(1)"
@@ -78,13 +110,13 @@ describe("state", () => {
       assert.deepStrictEqual(yield* stateAt(1000), half)
       assert.deepStrictEqual(yield* stateAt(1000), half)
       use(success, 1000, "b")
-      assert.deepStrictEqual(yield* circuits.troubled, new Map([["a", half]]))
+      assert.deepStrictEqual(yield* circuits.troubled, [{ scope: "key", id: "a", state: half }])
       const probe = open(1000)!
       assert.deepStrictEqual(yield* stateAt(1000), { ...half, probing: true })
       probe.settle(ignored, 1200)
       assert.deepStrictEqual(yield* stateAt(1200), half)
       use(success, 1200)
-      assert.deepStrictEqual(yield* circuits.troubled, new Map())
+      assert.deepStrictEqual(yield* circuits.troubled, [])
       // By whom is told anew each time, and kept when a probe fails.
       yield* circuits.open("a", 1)
       assert.deepStrictEqual(yield* stateAt(1200), { _tag: "Open", since: 1200, until: 1201, by: "hand" })
@@ -96,7 +128,7 @@ describe("state", () => {
   )
 
   it("of a key that has left is gone, and a late result does not bring it back", () => {
-    const { circuits, filter, open, use } = circuitsOf({ trip: one })
+    const { circuits, filter, open, use } = keyCircuits({ trip: one })
     const late = open(0)!
     use(failure(), 0)
     circuits.breaker.forget("a")

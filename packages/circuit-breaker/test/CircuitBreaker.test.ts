@@ -1,20 +1,20 @@
 import { CircuitBreaker } from "@evenkeel/circuit-breaker"
-import { Outcome } from "@evenkeel/core"
+import type { Outcome } from "@evenkeel/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration } from "effect"
-import { candidateOf, circuitsOf, contextAt, failure, ignored, success } from "./circuits.ts"
+import { circuitsOf, failure, fault, ignored, keyCircuits, success } from "./circuits.ts"
 
 const one = CircuitBreaker.consecutive(1)
 
 describe("a circuit", () => {
   it("opens at the third failure within a minute, for a minute, by default", () => {
-    const { filter, use } = circuitsOf()
+    const { filter, use } = keyCircuits()
     use(failure(), 0)
     use(success, 10)
     use(failure(), 20_000)
     assert.isUndefined(filter(59_999))
     use(failure(), 59_999)
-    const no = { reason: "circuit-open", scope: "key", since: 59_999, until: 119_999 }
+    const no = { reason: "circuit-open", scope: "key", since: 59_999, until: 119_999, soft: true }
     assert.deepStrictEqual(filter(59_999), no as never)
     assert.deepStrictEqual(filter(119_998), no as never)
     assert.isUndefined(filter(119_999))
@@ -24,7 +24,7 @@ describe("a circuit", () => {
   })
 
   it("tells its policy of successes, and of nothing else that is no failure", () => {
-    const { filter, use } = circuitsOf({ trip: CircuitBreaker.consecutive(2) })
+    const { filter, use } = keyCircuits({ trip: CircuitBreaker.consecutive(2) })
     for (const between of [success, ignored]) {
       use(failure(), 0)
       use(between, 0)
@@ -34,48 +34,47 @@ describe("a circuit", () => {
     }
   })
 
-  it("a use that somebody forces on an open key teaches nothing", () => {
-    const { circuits, filter, use } = circuitsOf({ trip: one })
+  it("a use that is let through although it is open proves the key by a success, and teaches nothing else", () => {
+    const { filter, force, use } = keyCircuits({ trip: one })
+    const old = force(0)
     use(failure(), 0)
-    const admission = circuits.breaker.admit(candidateOf("a"), contextAt(1))
-    for (const outcome of [ignored, failure("1 hour"), success]) {
-      circuits.breaker.record(candidateOf("a"), contextAt(1), admission, outcome, 2)
+    for (const outcome of [ignored, failure("1 hour")]) {
+      force(1).settle(outcome, 2)
       assert.strictEqual(filter(2)?.until, 60_000)
     }
+    old.settle(success, 2)
+    assert.strictEqual(filter(2)?.until, 60_000)
+    force(1).settle(success, 2)
+    assert.isUndefined(filter(2))
   })
 
-  it("refuses at 3 of 5 seconds and allows at 6; a second opening of 7.5 refuses at 6 and allows at 11 (resilience4j)", () => {
-    const cooldown = (openings: number) => Duration.seconds(5 * 1.5 ** (openings - 1))
-    const { use } = circuitsOf({ trip: one, cooldown })
+  it("such a use leaves the probe its slot, and a success of it makes the probe a late one", () => {
+    for (const outcome of [ignored, failure("1 hour")]) {
+      const { filter, force, open, use } = keyCircuits({ trip: one })
+      use(failure(), 0)
+      const before = force(1)
+      const probe = open(60_000)!
+      const beside = force(60_000)
+      assert.deepStrictEqual([before.probe, probe.probe, beside.probe], [false, true, false])
+      before.settle(outcome, 60_001)
+      beside.settle(outcome, 60_001)
+      assert.strictEqual(filter(60_001)?.reason, "probing")
+      probe.settle(success, 60_001)
+      assert.isUndefined(filter(60_001))
+    }
+    const { filter, force, open, use } = keyCircuits({ trip: one })
     use(failure(), 0)
-    assert.isFalse(use(success, 3000))
-    assert.isTrue(use(failure(), 6000))
-    assert.isFalse(use(success, 6000 + 6000))
-    assert.isTrue(use(success, 6000 + 11_000))
-    assert.isTrue(use(success, 6000 + 11_000))
-  })
-
-  it("doubles while probes fail, ignores a straggler while it is shut, and one success opens it (linkerd)", () => {
-    const cooldown = (openings: number) => `${2 ** (openings - 1)} seconds` as const
-    const { filter, open, use } = circuitsOf({ trip: CircuitBreaker.consecutive(2), cooldown })
-    const straggler = open(0)!
-    use(failure(), 0)
-    use(failure(), 0)
-    assert.strictEqual(filter(999)?.until, 1000)
-    straggler.settle(success, 999)
-    assert.strictEqual(filter(999)?.until, 1000)
-    assert.isTrue(use(failure(), 1000))
-    assert.strictEqual(filter(1000)?.until, 3000)
-    assert.isTrue(use(success, 3000))
-    // Closed, and the policy has forgotten: it takes two failures again.
-    use(failure(), 3000)
-    assert.isUndefined(filter(3000))
+    const probe = open(60_000)!
+    force(60_000).settle(success, 60_001)
+    assert.isUndefined(filter(60_001))
+    probe.settle(failure(), 60_002)
+    assert.isUndefined(filter(60_002))
   })
 })
 
 describe("half-open", () => {
   const opened = () => {
-    const it = circuitsOf({ trip: one, cooldown: "1 second" })
+    const it = keyCircuits({ trip: one, cooldown: "1 second" })
     const old = it.open(0)!
     it.use(failure(), 0)
     return { ...it, old }
@@ -86,7 +85,13 @@ describe("half-open", () => {
     const probe = open(1000)!
     assert.isTrue(probe.probe)
     assert.isUndefined(open(1000))
-    assert.deepStrictEqual(filter(9e12), { reason: "probing", scope: "key", since: 0, until: undefined })
+    assert.deepStrictEqual(filter(9e12), {
+      reason: "probing",
+      scope: "key",
+      since: 0,
+      until: undefined,
+      soft: true
+    })
     probe.settle(success, 1500)
     assert.isFalse(open(1500)!.probe)
   })
@@ -94,14 +99,18 @@ describe("half-open", () => {
   it("opens again when the probe fails, from then on", () => {
     const { filter, open } = opened()
     open(1000)!.settle(failure(), 4000)
-    assert.deepStrictEqual(filter(4999), { reason: "circuit-open", scope: "key", since: 4000, until: 5000 })
+    assert.deepStrictEqual(filter(4999), {
+      reason: "circuit-open",
+      scope: "key",
+      since: 4000,
+      until: 5000,
+      soft: true
+    })
   })
 
   it("an ignored probe, or one that met another's fault, frees the slot and decides nothing", () => {
     const { filter, open } = opened()
-    const upstream = Outcome.faulted({ scope: "upstream", reason: "unavailable" })
-    const exhausted = Outcome.faulted({ scope: "key", reason: "exhausted" })
-    for (const outcome of [ignored, upstream, exhausted]) {
+    for (const outcome of [ignored, fault("upstream"), fault("key", { reason: "exhausted" })]) {
       const probe = open(1000)!
       assert.isTrue(probe.probe)
       probe.settle(outcome, 1000)
@@ -131,7 +140,7 @@ describe("half-open", () => {
   })
 
   it("a success from before the trip does not count for the policy either", () => {
-    const { filter, open, use } = circuitsOf({ trip: CircuitBreaker.consecutive(2), cooldown: 1000 })
+    const { filter, open, use } = keyCircuits({ trip: CircuitBreaker.consecutive(2), cooldown: 1000 })
     const old = open(0)!
     use(failure(), 0)
     use(failure(), 0)
@@ -152,7 +161,7 @@ describe("openings in a row", () => {
 
   it("survive a close, until it has lasted as long as the last opening", () => {
     seen.length = 0
-    const { use } = circuitsOf({ trip: one, cooldown })
+    const { use } = keyCircuits({ trip: one, cooldown })
     use(failure(), 0) // open until 1,000
     use(failure(), 1000) // the probe: until 3,000
     use(success, 3000) // closed
@@ -166,7 +175,7 @@ describe("openings in a row", () => {
 describe("Retry-After", () => {
   it("lengthens the opening that it causes, never shortens it, and is capped at an hour", () => {
     const until = (first: Outcome.Outcome) => {
-      const { filter, use } = circuitsOf({ trip: one })
+      const { filter, use } = keyCircuits({ trip: one })
       use(first, 0)
       return filter(0)?.until
     }
@@ -174,7 +183,7 @@ describe("Retry-After", () => {
     assert.strictEqual(until(failure("1 second")), 60_000)
     assert.strictEqual(until(failure("2 days")), 3_600_000)
     assert.strictEqual(until(failure(Duration.infinity)), 3_600_000)
-    const { filter, open, use } = circuitsOf({ trip: one })
+    const { filter, open, use } = keyCircuits({ trip: one })
     use(failure(), 0)
     open(60_000)!.settle(failure("10 minutes"), 60_000)
     assert.strictEqual(filter(60_000)?.until, 660_000)
@@ -184,22 +193,28 @@ describe("Retry-After", () => {
 describe("what counts", () => {
   const scopes = ["key", "workspace", "account", "upstream", "host"] as const
   const reasons = ["throttled", "exhausted", "rejected", "unavailable", "insufficient"] as const
+  const trip = { trip: one }
+  const all = { key: trip, workspace: trip, account: trip, upstream: trip, host: trip }
+  const way = { id: "a", upstream: "model" }
 
-  it("is by default what is the key's own fault, and not its credit", () => {
-    const opens = scopes.flatMap((scope) =>
-      reasons.flatMap((reason) => {
-        const { filter, use } = circuitsOf({ trip: one })
-        use(Outcome.faulted({ scope, reason }), 0)
-        return filter(0) === undefined ? [] : [`${scope} ${reason}`]
+  it("is by default all but credit, in every scope, and what holds for some upstreams only", () => {
+    for (const scope of scopes) {
+      const opens = reasons.filter((reason) => {
+        const { filter, use } = circuitsOf(all)
+        use(fault(scope, { reason }), 0, way)
+        return filter(0, way)?.scope === scope
       })
-    )
-    assert.deepStrictEqual(opens, ["key throttled", "key rejected", "key unavailable"])
+      assert.deepStrictEqual(opens, ["throttled", "rejected", "unavailable"])
+      const { filter, use } = circuitsOf(all)
+      use(fault(scope, { reason: "throttled", within: ":free" }), 0, way)
+      assert.isUndefined(filter(0, way))
+    }
   })
 
   it("can be said otherwise; what does not count is no success either", () => {
     const counts = (outcome: Outcome.Faulted) => outcome.status === 529
-    const { filter, use } = circuitsOf({ trip: CircuitBreaker.consecutive(2), counts })
-    const overloaded = Outcome.faulted({ scope: "upstream", reason: "unavailable", status: 529 })
+    const { filter, use } = keyCircuits({ trip: CircuitBreaker.consecutive(2), counts })
+    const overloaded = fault("key", { status: 529 })
     use(overloaded, 0)
     use(failure(), 0)
     use(ignored, 0)
@@ -211,16 +226,52 @@ describe("what counts", () => {
 
 describe("options", () => {
   it("out of range are refused with the name of the field and the range, also by the layer", () => {
-    for (const bad of [0, -1, NaN, "-1 seconds" as never]) {
-      assert.throws(
-        () => CircuitBreaker.make({ cooldown: bad }),
-        RangeError,
-        /cooldown must be a duration greater than 0/
-      )
-      assert.throws(() => CircuitBreaker.layer({ cooldown: bad }), RangeError, /cooldown must be/)
+    const refused: ReadonlyArray<readonly [CircuitBreaker.Options, RegExp]> = [
+      ...[0, -1, NaN, "-1 seconds" as never].map(
+        (cooldown) => [{ key: { cooldown } }, /key\.cooldown must be a duration greater than 0/] as const
+      ),
+      ...[0, Infinity].flatMap((bad) => [
+        [
+          { host: { cooldown: { base: bad, max: 1 } } },
+          /host\.cooldown\.base must be a finite duration/
+        ] as const,
+        [
+          { host: { cooldown: { base: 1, max: bad } } },
+          /host\.cooldown\.max must be a finite duration/
+        ] as const,
+        [{ upstream: { slowStart: bad } }, /upstream\.slowStart must be a finite duration/] as const
+      ]),
+      [
+        { account: { cooldown: { base: 2, max: 1 } } },
+        /account\.cooldown\.max must be finite, and base or more/
+      ],
+      ...[0.5, NaN, Infinity].map(
+        (factor) =>
+          [
+            { workspace: { cooldown: { base: 1, max: 1, factor } } },
+            /workspace\.cooldown\.factor must be finite, and 1 or more/
+          ] as const
+      ),
+      [
+        { key: { cooldown: { base: 1, max: 1, jitter: "some" as never } } },
+        /key\.cooldown\.jitter must be one of equal, full, none/
+      ]
+    ]
+    for (const [options, message] of refused) {
+      assert.throws(() => CircuitBreaker.make(options), RangeError, message)
+      assert.throws(() => CircuitBreaker.layer(options), RangeError, message)
     }
-    const { filter, use } = circuitsOf({ trip: one, cooldown: "Infinity" })
+  })
+
+  it("an opening without end lasts until a hand closes it", () => {
+    const { filter, use } = keyCircuits({ trip: one, cooldown: "Infinity" })
     use(failure(), 0)
-    assert.deepStrictEqual(filter(9e12)?.until, undefined)
+    assert.deepStrictEqual(filter(9e12), {
+      reason: "circuit-open",
+      scope: "key",
+      since: 0,
+      until: undefined,
+      soft: true
+    })
   })
 })

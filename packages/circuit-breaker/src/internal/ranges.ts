@@ -11,6 +11,13 @@ export const whole = (field: string, value: number): number =>
 export const fraction = (field: string, value: number): number =>
   value > 0 && value <= 1 ? value : refuse(field, "a number greater than 0, up to 1", value)
 
+/** `name` is what the message calls the least number. */
+export const atLeast = (field: string, name: string, least: number, value: number): number =>
+  value >= least && value < Infinity ? value : refuse(field, `finite, and ${name} or more`, value)
+
+export const oneOf = <A extends string>(field: string, allowed: ReadonlyArray<A>, value: A): A =>
+  allowed.includes(value) ? value : refuse(field, `one of ${allowed.join(", ")}`, value)
+
 export const millisOf = (
   field: string,
   value: Duration.Input,
