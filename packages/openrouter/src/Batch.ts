@@ -11,11 +11,10 @@ import * as PubSub from "effect/PubSub"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Errors } from "@evenkeel/core"
 import type * as ChatRequest from "./ChatRequest.ts"
 import * as ChatResponse from "./ChatResponse.ts"
-import { OpenRouter } from "./OpenRouter.ts"
-import { InvalidOption, type OpenRouterError } from "./OpenRouterError.ts"
+import { OpenRouter, type CallError, type CallOptions } from "./OpenRouter.ts"
+import { InvalidOption } from "./OpenRouterError.ts"
 
 /**
  * What became of one request of a batch. One failure never loses the others.
@@ -62,6 +61,12 @@ export interface Options {
   /** Told of every start and end. It must be quick: the batch waits for it. */
   readonly onProgress?: ((progress: Progress) => Effect.Effect<void>) | undefined
 }
+
+/**
+ * Options of a batch of chat completions: those of a batch, and those of each of its calls. `timeout` is the deadline of
+ * each prompt, from the moment in which it begins: one that waits for its turn in the batch is not under way.
+ */
+export interface ChatOptions extends Options, CallOptions {}
 
 /** A request ended in a way that no error type foresees: a defect, or an interruption from inside. */
 export class Defect extends Data.TaggedError("Defect")<{ readonly cause: Cause.Cause<unknown> }> {
@@ -230,30 +235,36 @@ export const startWith = Effect.fnUntraced(function* <I, A, E, R, EI = never, RI
  */
 export const stream = <EI = never, RI = never>(
   requests: Iterable<ChatRequest.ChatRequest> | Stream.Stream<ChatRequest.ChatRequest, EI, RI>,
-  options: Options = {}
+  options: ChatOptions = {}
 ): Stream.Stream<ChatItem, EI | InvalidOption, OpenRouter | RI> =>
   Stream.unwrap(
     OpenRouter.useSync((openrouter) =>
-      streamWith(requests, openrouter.chat, { ...options, cost: ChatResponse.cost })
+      streamWith(requests, (request) => openrouter.chat(request, options), {
+        ...options,
+        cost: ChatResponse.cost
+      })
     )
   )
 
 /** What became of one chat completion of a batch. */
-export type ChatItem = Item<ChatResponse.ChatResponse, OpenRouterError | Errors.NoEligibleKey | Defect>
+export type ChatItem = Item<ChatResponse.ChatResponse, CallError | Defect>
 
 /**
  * Starts a batch of chat completions: with a stream of progress events, and with what is done at any time.
  */
 export const start = <EI = never, RI = never>(
   requests: Iterable<ChatRequest.ChatRequest> | Stream.Stream<ChatRequest.ChatRequest, EI, RI>,
-  options: Options = {}
+  options: ChatOptions = {}
 ): Effect.Effect<
-  Running<ChatResponse.ChatResponse, OpenRouterError | Errors.NoEligibleKey | Defect, EI | InvalidOption>,
+  Running<ChatResponse.ChatResponse, CallError | Defect, EI | InvalidOption>,
   never,
   OpenRouter | RI | Scope.Scope
 > =>
   OpenRouter.use((openrouter) =>
-    startWith(requests, openrouter.chat, { ...options, cost: ChatResponse.cost })
+    startWith(requests, (request) => openrouter.chat(request, options), {
+      ...options,
+      cost: ChatResponse.cost
+    })
   )
 
 /**
@@ -265,7 +276,7 @@ export const start = <EI = never, RI = never>(
  */
 export const run = <EI = never, RI = never>(
   requests: Iterable<ChatRequest.ChatRequest> | Stream.Stream<ChatRequest.ChatRequest, EI, RI>,
-  options: Options = {}
+  options: ChatOptions = {}
 ): Effect.Effect<ReadonlyArray<ChatItem>, EI | InvalidOption, OpenRouter | RI> =>
   Effect.scoped(Effect.flatMap(start(requests, options), (running) => running.await))
 

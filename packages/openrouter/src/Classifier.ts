@@ -35,7 +35,6 @@ export interface Classification {
   readonly until: number | undefined
   readonly within: string | undefined
   readonly billed: Billed
-  readonly once: boolean
   readonly confidence: Confidence
   readonly facts: Facts
 }
@@ -120,7 +119,6 @@ const verdict = (facts: Facts, table: ReadonlyArray<Row>): Classification => {
     until: row.until?.(facts) ?? told(facts),
     within: row.within,
     billed: row.billed ?? (facts.began ? "maybe" : "no"),
-    once: row.once ?? false,
     confidence: row.confidence,
     facts
   }
@@ -135,35 +133,38 @@ const find = <R extends Row>(table: ReadonlyArray<R>, facts: Facts): R | undefin
  * **Details**
  *
  * `context` is that of the lease (`lease.context`): rows whose fault holds within the request's own model need to know
- * its `upstream`, and bench nobody without it; rows that allow but one retry need to know the `attempt`.
+ * its `upstream`, and bench nobody without it.
  */
 export const toOutcome = (
   c: Classification,
-  context: Partial<Pick<Candidate.PickContext, "upstream" | "attempt">> = {}
-): Outcome.Outcome => {
+  context: Partial<Pick<Candidate.PickContext, "upstream">> = {}
+): Outcome.Faulted | Outcome.Ignored => {
   const cost = c.facts.cost ?? (c.billed === "maybe" ? undefined : 0)
-  if (c.scope === "request") return Outcome.ignored(cost)
+  const { status } = c.facts
+  if (c.scope === "request") return { ...Outcome.ignored(cost), status, class: c.class }
   const within = c.within === "upstream" ? context.upstream : c.within
   const nobody = c.within === "upstream" && within === undefined
   const until = nobody ? c.facts.now : c.until
   return Outcome.faulted({
     scope: c.scope,
     reason: c.reason,
-    retryable: c.once && (context.attempt ?? 0) > 0 ? "never" : c.retryable,
+    retryable: c.retryable,
     within,
     retryAfter: until === undefined ? undefined : Duration.millis(Math.max(0, until - c.facts.now)),
     cost,
     account: c.facts.account,
-    status: c.facts.status
+    status,
+    class: c.class
   })
 }
 
 /**
  * The connection failed before an answer came: the way to the host is at fault, and the request may have run.
  */
-export const transport: Outcome.Outcome = Outcome.faulted({
+export const transport: Outcome.Faulted = Outcome.faulted({
   scope: "host",
   reason: "unavailable",
+  class: "transport",
   // The request may have been served, and billed, before the connection broke.
   cost: undefined
 })

@@ -10,7 +10,16 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { HttpClient, HttpClientRequest, type HttpClientError } from "effect/http"
-import { Balancer, Credits, KeyPool, type Errors, type Filter, type Key, type Selector } from "@evenkeel/core"
+import {
+  Balancer,
+  Credits,
+  KeyPool,
+  Outcome,
+  type Errors,
+  type Filter,
+  type Key,
+  type Selector
+} from "@evenkeel/core"
 import * as BalancedHttpClient from "./BalancedHttpClient.ts"
 import type * as ChatChunk from "./ChatChunk.ts"
 import type * as ChatRequest from "./ChatRequest.ts"
@@ -19,10 +28,10 @@ import * as Classifier from "./Classifier.ts"
 import { chunkOf, chunksOf } from "./internal/stream/chunks.ts"
 import * as Embeddings from "./Embeddings.ts"
 import * as Generation from "./Generation.ts"
-import { answered, failureOf } from "./internal/failures.ts"
+import { answered, failureOf, type Refused } from "./internal/failures.ts"
 import { readKey, type Unread } from "./internal/credit/readKey.ts"
-import { attributionHeaders, baseUrlOf } from "./internal/settings.ts"
-import { nothing, requestFactsOf } from "./internal/requestFacts.ts"
+import { attributionHeaders, baseUrlOf, defaultTimeout } from "./internal/settings.ts"
+import { nothing, requestFactsOf, type RequestFacts } from "./internal/requestFacts.ts"
 import type * as KeyInfo from "./KeyInfo.ts"
 import * as Model from "./Model.ts"
 import * as OpenRouterCredits from "./OpenRouterCredits.ts"
@@ -61,11 +70,29 @@ export interface Options {
   readonly credits?: OpenRouterCredits.Options | false | undefined
   /** Options of the balancer. */
   readonly balancer?: Balancer.Options | undefined
+  /**
+   * The deadline of a call, over all its attempts and waits, from 0 up; `Infinity` for none. Of a stream it covers the time
+   * up to the first content, and from there on `idleTimeout` governs. Default: the balancer's, which is that of its options
+   * or else 10 minutes, as the SDKs of OpenAI have it: far longer than a healthy answer takes, and short enough not to hold
+   * a key for a connection that nobody will answer.
+   */
+  readonly timeout?: Duration.Input | undefined
+  /**
+   * Models to ask in place of the request's own when that is benched, its circuit is open, or it has just failed; see
+   * `BalancedHttpClient.Options` for how they differ from the request's `models`. Default: none.
+   */
+  readonly fallbacks?: BalancedHttpClient.Fallbacks | undefined
   /** The longest silence of a stream; comments break it too. Default 2 minutes (see `BalancedHttpClient`). */
   readonly idleTimeout?: Duration.Input | undefined
   /** Rows that the classifier reads before its own. */
   readonly classifier?: ReadonlyArray<Classifier.Row> | undefined
 }
+
+/**
+ * What one call may ask for itself: `timeout` and `maxWait`, its `priority` among those that wait, `fallbacks`, the
+ * `estimate` of its cost, an `affinity`, a `filter`. Default: as the request and the options say.
+ */
+export type CallOptions = BalancedHttpClient.CallOptions
 
 /**
  * What is known of one key: what OpenRouter says, and what the pool has seen.
@@ -78,6 +105,12 @@ export interface KeyStatus extends KeyPool.KeySnapshot {
 }
 
 /**
+ * How a balanced call fails: OpenRouter's failure, no key that could serve, or the deadline. Each has the trail of its
+ * `attempts`.
+ */
+export type CallError = OpenRouterError | Errors.NoEligibleKey | Errors.DeadlineExceeded
+
+/**
  * OpenRouter, balanced over the pool's keys.
  */
 export class OpenRouter extends Context.Service<
@@ -85,28 +118,31 @@ export class OpenRouter extends Context.Service<
   {
     /** A chat completion, answered whole. Unknown fields of the request pass through. */
     readonly chat: (
-      request: ChatRequest.ChatRequest
-    ) => Effect.Effect<ChatResponse.ChatResponse, OpenRouterError | Errors.NoEligibleKey>
+      request: ChatRequest.ChatRequest,
+      options?: CallOptions
+    ) => Effect.Effect<ChatResponse.ChatResponse, CallError>
     /**
      * A chat completion as it is written. It starts when the stream is run, and each run is a request.
      *
      * **Details**
      *
-     * Until the first content another key may be tried; from there on a failure is `OpenRouterError` with the reason
-     * `Broken`, which carries the text, the usage and the cost so far. Ending the stream early closes the connection at
-     * once; with many providers that stops the bill.
+     * Until the first content another key may be tried, and the deadline holds. From there on a failure is
+     * `OpenRouterError` with the reason `Broken`, which carries the text, the usage and the cost so far. Ending the stream
+     * early closes the connection at once; with many providers that stops the bill.
      */
     readonly chatStream: (
-      request: ChatRequest.ChatRequest
-    ) => Stream.Stream<ChatChunk.ChatChunk, OpenRouterError | Errors.NoEligibleKey>
+      request: ChatRequest.ChatRequest,
+      options?: CallOptions
+    ) => Stream.Stream<ChatChunk.ChatChunk, CallError>
     /** What OpenRouter says of one key (`GET /key`), read now. */
     readonly key: (id: string) => Effect.Effect<KeyInfo.KeyInfo, OpenRouterError | Errors.UnknownKey>
     /** Caps, credit left, resets and health of every key of the pool, read now. */
     readonly keys: Effect.Effect<ReadonlyArray<KeyStatus>>
     /** Vectors for texts. */
     readonly embeddings: (
-      request: Embeddings.EmbeddingsRequest
-    ) => Effect.Effect<Embeddings.EmbeddingsResponse, OpenRouterError | Errors.NoEligibleKey>
+      request: Embeddings.EmbeddingsRequest,
+      options?: CallOptions
+    ) => Effect.Effect<Embeddings.EmbeddingsResponse, CallError>
     /**
      * What an answer cost, by its id; OpenRouter knows a few seconds after the answer. Only keys of the account that asked
      * may read it, so a key of each account is tried, unless `keyId` names one.
@@ -114,11 +150,11 @@ export class OpenRouter extends Context.Service<
     readonly generation: (
       id: string,
       options?: { readonly keyId?: string | undefined }
-    ) => Effect.Effect<Generation.Generation, OpenRouterError | Errors.NoEligibleKey | Errors.UnknownKey>
+    ) => Effect.Effect<Generation.Generation, CallError | Errors.UnknownKey>
     /** The models that OpenRouter offers, with their prices. */
-    readonly models: Effect.Effect<ReadonlyArray<Model.Model>, OpenRouterError | Errors.NoEligibleKey>
+    readonly models: Effect.Effect<ReadonlyArray<Model.Model>, CallError>
     /** The balanced client, for endpoints without a method here; paths such as `/embeddings` are enough. */
-    readonly client: HttpClient.HttpClient.With<HttpClientError.HttpClientError | Errors.NoEligibleKey>
+    readonly client: HttpClient.HttpClient.With<HttpClientError.HttpClientError | Refused>
   }
 >()("@evenkeel/openrouter/OpenRouter") {}
 
@@ -147,20 +183,19 @@ export const make = Effect.fnUntraced(function* (
 
   const call = <A>(
     request: HttpClientRequest.HttpClientRequest,
-    facts: Parameters<BalancedHttpClient.Send>[1],
-    decode: (body: unknown) => Effect.Effect<A, Schema.SchemaError>
-  ): Effect.Effect<A, OpenRouterError | Errors.NoEligibleKey> =>
-    Effect.matchEffect(send(request, facts), {
+    facts: RequestFacts,
+    decode: (body: unknown) => Effect.Effect<A, Schema.SchemaError>,
+    options?: CallOptions
+  ): Effect.Effect<A, CallError> =>
+    Effect.matchEffect(send(request, facts, options), {
       onFailure: (error) => Effect.fail(failureOf(error)),
-      onSuccess: ({ body }) => decoded(body, decode)
+      onSuccess: (sent) => decoded(sent, decode)
     })
 
   const post = (path: string, body: unknown) => {
     const bytes = encode(body)
     if (bytes === undefined) {
-      return Effect.fail(
-        new OpenRouterError({ reason: new InvalidRequest({ field: "request", expected: "JSON" }) })
-      )
+      return Effect.fail(notSent(new InvalidRequest({ field: "request", expected: "JSON" })))
     }
     const http = HttpClientRequest.post(`${baseUrl}${path}`)
     return Effect.succeed([
@@ -172,27 +207,25 @@ export const make = Effect.fnUntraced(function* (
     const invalid = check(request, stream)
     return invalid === undefined
       ? post("/chat/completions", stream ? { ...request, stream } : request)
-      : Effect.fail(new OpenRouterError({ reason: invalid }))
+      : Effect.fail(notSent(invalid))
   }
   return OpenRouter.of({
-    chat: (request) =>
-      Effect.flatMap(prepare(request, false), ([http, facts]) => call(http, facts, decodeChat)),
-    chatStream: (request) =>
+    chat: (request, options) =>
+      Effect.flatMap(prepare(request, false), ([http, facts]) => call(http, facts, decodeChat, options)),
+    chatStream: (request, options) =>
       Stream.unwrap(
         Effect.gen(function* () {
           const [http, facts] = yield* prepare(request, true)
           const scope = yield* Scope.Scope
-          const { body, keyId, stream } = yield* Effect.mapError(send(http, facts, scope), failureOf)
-          if (stream !== undefined) return chunksOf(stream, keyId)
-          return Stream.fromEffect(Effect.map(decoded(body, decodeChat), chunkOf))
+          const sent = yield* Effect.mapError(send(http, facts, options, scope), failureOf)
+          return sent.stream === undefined
+            ? Stream.fromEffect(Effect.map(decoded(sent, decodeChat), chunkOf))
+            : chunksOf(sent.stream, sent.lease.key.id)
         })
       ),
     key: (id) =>
       Effect.flatMap(pool.key(id), (key) =>
-        Effect.mapError(
-          readKey(http, baseUrl, key),
-          (unread) => new OpenRouterError({ reason: unreadable(id, unread) })
-        )
+        Effect.mapError(readKey(http, baseUrl, key), (unread) => notSent(unreadable(id, unread)))
       ),
     keys: Effect.gen(function* () {
       const read = yield* Effect.forEach(
@@ -209,14 +242,16 @@ export const make = Effect.fnUntraced(function* (
           : { ...key, info: undefined, health: result?.failure.refused === true ? "refused" : "unknown" }
       })
     }),
-    embeddings: (request) =>
-      Effect.flatMap(post("/embeddings", request), ([http, facts]) => call(http, facts, decodeEmbeddings)),
+    embeddings: (request, options) =>
+      Effect.flatMap(post("/embeddings", request), ([http, facts]) =>
+        call(http, facts, decodeEmbeddings, options)
+      ),
     generation: Effect.fnUntraced(function* (id, { keyId } = {}) {
       const http = HttpClientRequest.setUrlParam(HttpClientRequest.get(`${baseUrl}/generation`), "id", id)
       const keys = keyId === undefined ? onePerAccount(yield* pool.keys) : [yield* pool.key(keyId)]
       const [first, ...rest] = keys.map(({ id: only }) => {
         const filter: Filter.Filter = (candidate) => (candidate.id === only ? undefined : another)
-        return call(http, { ...nothing, filter }, decodeGeneration)
+        return call(http, nothing, decodeGeneration, { filter })
       })
       const read = first ?? call(http, nothing, decodeGeneration)
       const { data } = yield* rest.reduce((found, next) => Effect.catch(found, () => next), read)
@@ -262,7 +297,12 @@ export const layerWith = (
     Effect.gen(function* () {
       const baseUrl = yield* baseUrlOf(options.baseUrl)
       const credits = yield* creditsOf(options.credits, baseUrl)
-      const balancer = yield* Effect.provideService(Balancer.make(options.balancer), Credits.Credits, credits)
+      const timeout = options.timeout ?? options.balancer?.timeout ?? defaultTimeout
+      const balancer = yield* Effect.provideService(
+        Balancer.make({ ...options.balancer, timeout }),
+        Credits.Credits,
+        credits
+      )
       const openrouter = yield* Effect.provideService(
         make({ ...options, baseUrl }),
         Balancer.Balancer,
@@ -333,11 +373,16 @@ const unreadable = (keyId: string, { cause, status }: Unread): Answered | Transp
     : answered({ keyId, body: undefined, classification })
 }
 
+/** A failure without an attempt on the keys of the pool. */
+const notSent = (reason: OpenRouterError["reason"]): OpenRouterError =>
+  new OpenRouterError({ reason, attempts: [] })
+
 const decoded = <A>(
-  body: unknown,
+  { body, lease, response }: BalancedHttpClient.Sent,
   decode: (body: unknown) => Effect.Effect<A, Schema.SchemaError>
 ): Effect.Effect<A, OpenRouterError> =>
-  Effect.mapError(
-    decode(body),
-    (error) => new OpenRouterError({ reason: new Undecodable({ description: error.message, body }) })
-  )
+  Effect.catch(decode(body), (error) => {
+    const reason = new Undecodable({ description: error.message, body })
+    const outcome = { ...Outcome.ignored(), status: response.status, class: "undecodable" }
+    return Effect.fail(new OpenRouterError({ reason, attempts: lease.attempted(outcome) }))
+  })

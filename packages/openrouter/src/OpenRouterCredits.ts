@@ -38,9 +38,10 @@ export interface Options {
  * **Details**
  *
  * Every key is read at the interval; soon after an answer contradicts what is known of it, though not within 5 seconds of
- * its last reading; and within seconds of the time at which its cap is filled up. What a failed reading leaves is marked
+ * its last reading; within seconds of the time at which its cap is filled up; and 10 seconds before it returns from a bench
+ * as refused or spent, so that no request is wasted on finding out whether it is well again. What a failed reading leaves is marked
  * as stale, and after the pool's `creditMaxAge` it is unknown. A key that is refused (401) is benched for the pool's
- * cooldown, longer each time, until a reading is accepted. Keys that are all refused within 10 seconds are benched for 30
+ * cooldown, longer each time, until a reading is accepted, whether its time is up or not. Keys that are all refused within 10 seconds are benched for 30
  * seconds only: then it is not the keys.
  */
 export const make = Effect.fnUntraced(function* (

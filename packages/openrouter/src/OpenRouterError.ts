@@ -3,6 +3,7 @@
  */
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
+import type { Errors } from "@evenkeel/core"
 import type { Usage } from "./ChatResponse.ts"
 import type { Classification } from "./Classifier.ts"
 
@@ -88,7 +89,13 @@ export class InvalidRequest extends Data.TaggedError("InvalidRequest")<{
 }
 
 /**
- * A call to OpenRouter failed: `reason` says how.
+ * A call to OpenRouter failed: `reason` says how, and `attempts` what it met on the way.
+ *
+ * **Details**
+ *
+ * `attempts` has every use of a key that failed, the last one included, in the order of their ends: which key and account,
+ * which model, the class, scope and status (`outcome`), how long it took and how long the request had waited for it. It is
+ * empty for a request that was not sent. With hedging the attempts of both copies are in it.
  *
  * **Example**
  *
@@ -108,6 +115,7 @@ export class InvalidRequest extends Data.TaggedError("InvalidRequest")<{
  */
 export class OpenRouterError extends Data.TaggedError("OpenRouterError")<{
   readonly reason: Answered | Broken | Transport | Undecodable | InvalidRequest
+  readonly attempts: ReadonlyArray<Errors.Attempt>
 }> {
   override get message(): string {
     return this.reason.message

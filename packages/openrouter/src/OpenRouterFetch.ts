@@ -19,6 +19,7 @@ import {
   Balancer,
   Breaker,
   Credits,
+  Hedging,
   type Key,
   KeyConfig,
   KeyPool,
@@ -26,6 +27,7 @@ import {
   Selector
 } from "@evenkeel/core"
 import * as LeastInFlight from "@evenkeel/least-in-flight/LeastInFlight"
+import * as Hedge from "@evenkeel/retry/Hedge"
 import * as Retry from "@evenkeel/retry/Retry"
 import * as BalancedHttpClient from "./BalancedHttpClient.ts"
 import type * as Classifier from "./Classifier.ts"
@@ -35,7 +37,7 @@ import { idleClock } from "./internal/fetch/clock.ts"
 import { homeward } from "./internal/fetch/homes.ts"
 import { followingOn } from "./internal/fetch/redirects.ts"
 import { outgoing, signalOf, urlOf } from "./internal/fetch/request.ts"
-import { attributionHeaders, baseUrlOf } from "./internal/settings.ts"
+import { attributionHeaders, baseUrlOf, defaultTimeout } from "./internal/settings.ts"
 import type { Attribution } from "./OpenRouter.ts"
 import * as OpenRouterCredits from "./OpenRouterCredits.ts"
 import { InvalidOption } from "./OpenRouterError.ts"
@@ -68,7 +70,21 @@ export interface Options {
   readonly httpClient?: Layer.Layer<HttpClient.HttpClient> | undefined
   /** The longest silence of a stream, greater than 0. Default 2 minutes. */
   readonly idleTimeout?: Duration.Input | undefined
-  /** How many requests may wait for a permit: a whole number from 0 up, or `Infinity`. Default 10,000. */
+  /**
+   * When a second copy of a slow request is sent, and the first answer wins; both may be billed. Default: never. `{}` takes
+   * the defaults of `Hedge` in `@evenkeel/retry`.
+   */
+  readonly hedge?: Hedge.Options | false | undefined
+  /**
+   * The deadline of a request, over all attempts and waits, from 0 up; of a stream up to its first content. `Infinity` for
+   * none. Default 10 minutes, as the SDKs of OpenAI have it. One that has passed is answered with a 504.
+   */
+  readonly timeout?: Duration.Input | undefined
+  /** The longest that a request waits for a key, whatever for; from 0 up. Default: as `retry` has patience, 30 seconds. */
+  readonly maxWait?: Duration.Input | undefined
+  /** Models to ask in place of a request's own when that is out; see `BalancedHttpClient.Options`. Default: none. */
+  readonly fallbacks?: BalancedHttpClient.Fallbacks | undefined
+  /** How many requests may wait for a key: a whole number from 0 up, or `Infinity`. Default 10,000. */
   readonly maxWaiting?: number | undefined
   /** Who is calling. Headers that a request sets itself win. */
   readonly attribution?: Attribution | undefined
@@ -104,7 +120,10 @@ export interface OpenRouterFetch {
  *   to there another key may be tried. Bytes pass unchanged.
  * - A failure that nothing could better is OpenRouter's own answer, with `x-should-retry: false`, and a Retry-After of at
  *   most an hour. If no key can serve, it is an error in OpenRouter's shape: 429, 402, 401 or 503, with the reasons of
- *   each key in `error.metadata.evenkeel`. A connection that failed rejects with a `TypeError`.
+ *   each key in `error.metadata.evenkeel`; if it took longer than `timeout`, a 504. A connection that failed rejects with
+ *   a `TypeError`.
+ * - Errors carry what the request has met, in `error.metadata.evenkeel.attempts`: of each attempt the key, the account, the
+ *   model, scope, class and status, and times. OpenRouter's own answer does where it was not the first; else it comes as it is.
  * - A request that names what an earlier one has made (a response, a file, a video, a batch, a generation) goes to the key
  *   that made it, or to another of its account.
  *
@@ -177,7 +196,8 @@ const start = Effect.fnUntraced(function* (
   Key.InvalidKey | InvalidOption | Config.ConfigError,
   HttpClient.HttpClient | Scope.Scope
 > {
-  const { breaker = {}, credits, maxWaiting, retry = {} } = options
+  const { breaker = {}, credits, hedge = false, maxWait, maxWaiting, retry = {} } = options
+  const timeout = options.timeout ?? defaultTimeout
   const baseUrl = yield* baseUrlOf(options.baseUrl)
   const { origin } = new URL(baseUrl)
   const client = yield* HttpClient.HttpClient
@@ -188,6 +208,7 @@ const start = Effect.fnUntraced(function* (
     Context.add(Selector.Selector, homeward(options.selector ?? LeastInFlight.make())),
     Context.add(RetryPolicy.RetryPolicy, retry === false ? RetryPolicy.never : Retry.make(retry)),
     Context.add(Breaker.Breaker, breaker === false ? Breaker.closed : CircuitBreaker.make(breaker).breaker),
+    Context.add(Hedging.Hedging, hedge === false ? Hedging.never : Hedge.make(hedge)),
     Context.add(
       Credits.Credits,
       yield* reading.pipe(
@@ -198,7 +219,7 @@ const start = Effect.fnUntraced(function* (
       )
     )
   )
-  const balancer = yield* Effect.provide(Balancer.make({ maxWaiting }), context)
+  const balancer = yield* Effect.provide(Balancer.make({ maxWait, maxWaiting, timeout }), context)
   const send = BalancedHttpClient.makeSend(followingOn(origin, client), balancer, options)
   return { pool, origin, answer: answering(send, pool, origin) }
 })

@@ -336,9 +336,7 @@ describe("before the first content", () => {
         })
         assert.strictEqual(yield* textOf(chatStream(prompt)), answer)
         assert.deepStrictEqual(
-          failures.map(
-            (failure) => failure._tag === "Faulted" && [failure.outcome.scope, failure.outcome.retryable]
-          ),
+          failures.map(({ outcome }) => [outcome.scope, outcome.retryable]),
           [
             ["upstream", "backoff"],
             ["upstream", "backoff"]

@@ -370,8 +370,8 @@ describe("a failure of chat", () => {
       assert.strictEqual(error._tag, "NoEligibleKey")
       const { attempts, keys: verdicts, retryAt } = error as Errors.NoEligibleKey
       assert.deepStrictEqual(
-        attempts.map(({ keyId, outcome }) => `${keyId} ${outcome.status} ${outcome.reason}`),
-        ["a 401 rejected", "b 403 exhausted"]
+        attempts.map(({ keyId, outcome }) => `${keyId} ${outcome.status} ${outcome.class}`),
+        ["a 401 key-rejected", "b 403 key-cap-spent"]
       )
       assert.deepStrictEqual(
         verdicts.map(({ keyId, reason }) => `${keyId} ${reason}`),

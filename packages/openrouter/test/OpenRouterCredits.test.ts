@@ -999,6 +999,142 @@ describe("doubt", () => {
   )
 })
 
+describe("a key that is benched", () => {
+  const two = {
+    keys: [{ id: "a" }, { id: "b" }],
+    answer: capped(7),
+    options: { interval: "1 hour" }
+  } as const
+  const refused = info({}, 401)
+  const readsOf = (reads: ReadonlyArray<string>) => reads.filter((read) => read.endsWith(" a"))
+  const refuse = (balancer: World["balancer"], reason: Outcome.FaultReason, scope: Outcome.FaultScope) =>
+    Effect.exit(
+      balancer.use(() => Effect.fail(new Errors.Fault({ outcome: Outcome.faulted({ scope, reason }) })))
+    )
+
+  it.effect("as refused is read before it returns, and benched on where it still is refused", () =>
+    using(two, function* ({ answer, balancer, pool, reads }) {
+      answer("a", refused)
+      yield* refuse(balancer, "rejected", "key")
+      assert.strictEqual((yield* stateOf(pool, "a")).ineligible?.until, 60_000)
+      yield* TestClock.adjust("49 seconds")
+      assert.deepStrictEqual(readsOf(reads), ["0 a"])
+      yield* TestClock.adjust("1 second")
+      // Ten seconds before its time.
+      assert.deepStrictEqual(readsOf(reads), ["0 a", "50 a"])
+      assert.deepInclude((yield* stateOf(pool, "a")).ineligible, { reason: "rejected", until: 170_000 })
+      // At no time was it offered, and again it is read before its time, and no oftener.
+      for (let n = 0; n < 119; n++) {
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual(yield* balancer.use(({ key }) => Effect.succeed(key.id)), "b")
+      }
+      assert.deepStrictEqual(readsOf(reads), ["0 a", "50 a", "160 a"])
+      assert.strictEqual((yield* stateOf(pool, "a")).leased, 1)
+    })
+  )
+
+  it.effect("as refused and well again returns before its time, by a reading alone", () =>
+    using(two, function* ({ balancer, pool, reads }) {
+      yield* refuse(balancer, "rejected", "key")
+      yield* TestClock.adjust("50 seconds")
+      assert.deepStrictEqual(readsOf(reads), ["0 a", "50 a"])
+      assert.isUndefined((yield* stateOf(pool, "a")).ineligible)
+      assert.strictEqual(yield* balancer.use(({ key }) => Effect.succeed(key.id)), "a")
+      // Nothing is left to be read for.
+      yield* TestClock.adjust("5 minutes")
+      assert.strictEqual(readsOf(reads).length, 2)
+    })
+  )
+
+  it.effect("for long returns with the next reading of all keys", () =>
+    using({ ...two, options: {} }, function* ({ balancer, pool, reads }) {
+      yield* pool.bench({ scope: "key", id: "a", reason: "rejected", for: "1 hour" })
+      yield* TestClock.adjust("1 minute")
+      assert.isUndefined((yield* stateOf(pool, "a")).ineligible)
+      assert.strictEqual(yield* balancer.use(({ key }) => Effect.succeed(key.id)), "a")
+      assert.deepStrictEqual(readsOf(reads), ["0 a", "60 a"])
+    })
+  )
+
+  it.effect("as spent is read before it returns: it serves again with headroom, and not without", () =>
+    using(two, function* ({ answer, balancer, pool, reads }) {
+      answer("a", capped(0))
+      yield* refuse(balancer, "exhausted", "key")
+      // At once because the answer raised a doubt, and before the five minutes are over.
+      yield* TestClock.adjust("289 seconds")
+      assert.deepStrictEqual(readsOf(reads), ["0 a", "5 a"])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(readsOf(reads), ["0 a", "5 a", "290 a"])
+      yield* TestClock.adjust("11 seconds")
+      assert.strictEqual((yield* stateOf(pool, "a")).ineligible?.reason, "exhausted")
+      assert.strictEqual(yield* balancer.use(({ key }) => Effect.succeed(key.id)), "b")
+      yield* pool.bench({ scope: "key", id: "a", reason: "exhausted", for: "5 minutes" })
+      answer("a", capped(3))
+      yield* TestClock.adjust("290 seconds")
+      assert.isUndefined((yield* stateOf(pool, "a")).ineligible)
+      assert.strictEqual((yield* stateOf(pool, "a")).leased, 1)
+    })
+  )
+
+  for (const [reason, scope] of [
+    ["exhausted", "account"],
+    ["throttled", "account"],
+    ["throttled", "key"]
+  ] as const) {
+    it.effect(`as ${reason} by ${scope} is not read for it: a request has to prove it`, () =>
+      using(two, function* ({ balancer, pool, reads }) {
+        yield* refuse(balancer, reason, scope)
+        // A 402 raises a doubt, which is another thing.
+        yield* TestClock.adjust("5 seconds")
+        const before = reads.length
+        yield* TestClock.adjust("10 minutes")
+        assert.strictEqual(reads.length, before)
+        assert.strictEqual(yield* balancer.use(({ key }) => Effect.succeed(key.id)), "a")
+        assert.isUndefined((yield* stateOf(pool, "a")).ineligible)
+      })
+    )
+  }
+
+  it.effect("is not read twice at a time, and not where it has left", () =>
+    using({ ...two, options: {} }, function* ({ answer, pool, reads, underWay }) {
+      answer("a", Effect.andThen(Effect.sleep("14 seconds"), refused))
+      // It returns ten seconds behind the next reading of all keys, which is still under way then.
+      yield* pool.bench({ scope: "key", id: "a", reason: "rejected", for: "72 seconds" })
+      yield* TestClock.adjust("63 seconds")
+      assert.strictEqual(underWay(), 1)
+      assert.deepStrictEqual(readsOf(reads), ["0 a", "60 a"])
+      yield* pool.remove("a")
+      yield* TestClock.adjust("5 minutes")
+      assert.deepStrictEqual(readsOf(reads), ["0 a", "60 a"])
+    })
+  )
+
+  it.effect("whose time is put off is read for the later one", () =>
+    using(two, function* ({ pool, reads }) {
+      yield* pool.bench({ scope: "key", id: "a", reason: "exhausted", for: "1 minute" })
+      yield* TestClock.adjust("30 seconds")
+      yield* pool.bench({ scope: "key", id: "a", reason: "exhausted", for: "2 minutes" })
+      yield* TestClock.adjust("109 seconds")
+      assert.deepStrictEqual(readsOf(reads), ["0 a"])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(readsOf(reads), ["0 a", "140 a"])
+    })
+  )
+
+  it.effect("where a reading fails, is proved by one request", () =>
+    using(two, function* ({ answer, balancer, pool }) {
+      answer("a", info({}, 500))
+      yield* refuse(balancer, "rejected", "key")
+      yield* TestClock.adjust("60 seconds")
+      const probe = yield* held(balancer)
+      assert.strictEqual(probe.key.id, "a")
+      assert.strictEqual(yield* balancer.use(({ key }) => Effect.succeed(key.id)), "b")
+      yield* probe.settle(Outcome.success(0))
+      assert.isUndefined((yield* stateOf(pool, "a")).ineligible)
+    })
+  )
+})
+
 describe("a reset", () => {
   it.effect("fills the cap up again at the boundary, before the next reading", () =>
     Effect.gen(function* () {

@@ -1,6 +1,6 @@
 import { NodeHttpClient } from "@effect/platform-node"
 import { CircuitBreaker } from "@evenkeel/circuit-breaker"
-import { OpenRouterFetch, type Classifier } from "@evenkeel/openrouter"
+import { OpenRouterFetch } from "@evenkeel/openrouter"
 import { Simulator } from "@evenkeel/testkit"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -307,11 +307,11 @@ describe("OpenRouterFetch", () => {
 
     it.live("the circuits are open: 503", () =>
       served(
-        (response) => response.writeHead(401, { "content-type": "application/json" }).end("{}"),
-        { breaker: { trip: CircuitBreaker.consecutive(1) }, classifier: [keyFault], retry: false },
+        (response) => response.writeHead(503, { "content-type": "application/json" }).end("{}"),
+        { breaker: { upstream: { trip: CircuitBreaker.consecutive(1) } }, retry: false, maxWait: 0 },
         async ({ baseUrl, fetch }) => {
-          for (let n = 0; n < 2; n++) await fetch(`${baseUrl}/models`)
-          const answer = await fetch(`${baseUrl}/models`)
+          await fetch(`${baseUrl}/chat/completions`, chat())
+          const answer = await fetch(`${baseUrl}/chat/completions`, chat())
           assert.strictEqual(answer.status, 503)
           const { error } = (await answer.json()) as any
           assert.strictEqual(error.metadata.error_type, "provider_overloaded")
@@ -407,7 +407,11 @@ describe("OpenRouterFetch", () => {
       ["a fetch that is none", { ...base, fetch: "fetch" as never }, /fetch must be/],
       ["a client that is none", { ...base, httpClient: {} as never }, /httpClient must be/],
       ["retries below 0", { ...base, retry: { times: -1 } }, /Retry: times must be/],
-      ["a cooldown of nothing", { ...base, breaker: { cooldown: "0 seconds" } }, /cooldown must be/],
+      [
+        "a cooldown of nothing",
+        { ...base, breaker: { key: { cooldown: { base: "0 seconds", max: "1 second" } } } },
+        /cooldown.base must be/
+      ],
       ["an interval of nothing", { ...base, credits: { interval: 1 } }, /interval must be/]
     ]
     for (const [what, options, message] of bad) {
@@ -442,13 +446,3 @@ describe("OpenRouterFetch", () => {
     )
   })
 })
-
-/** A 401 here is a failure of the key that no other key cures. */
-const keyFault: Classifier.Row = {
-  class: "odd",
-  status: (status) => status === 401,
-  scope: "key",
-  reason: "unavailable",
-  retryable: "never",
-  confidence: "stated"
-}

@@ -2,7 +2,7 @@
  * What the tests of the OpenRouter package share.
  */
 import { NodeHttpClient } from "@effect/platform-node"
-import { Balancer, Credits, KeyPool, RetryPolicy, Selector } from "@evenkeel/core"
+import { Balancer, Breaker, Credits, Hedging, KeyPool, RetryPolicy, Selector } from "@evenkeel/core"
 import type { Key } from "@evenkeel/core"
 import { Retry } from "@evenkeel/retry"
 import { BalancedHttpClient } from "@evenkeel/openrouter"
@@ -56,7 +56,7 @@ export const impatient = (options: Retry.Options = {}) =>
 export const watchedPolicy = (policy: RetryPolicy.RetryPolicy) => {
   const failures: Array<RetryPolicy.Failure> = []
   const watched: RetryPolicy.RetryPolicy = {
-    name: policy.name,
+    ...policy,
     start: Effect.map(policy.start, ({ decide }) => ({
       decide: (failure) => {
         failures.push(failure)
@@ -75,6 +75,8 @@ export interface Setup {
   readonly selector?: Selector.Selector
   readonly retry?: RetryPolicy.RetryPolicy
   readonly credits?: Credits.Credits
+  readonly hedging?: Hedging.Hedging
+  readonly breaker?: Breaker.Breaker
   readonly options?: BalancedHttpClient.Options
 }
 
@@ -95,7 +97,9 @@ export const balancerOf = (pool: ReturnType<typeof poolOf>, setup: Setup = {}) =
       Layer.provide([
         Selector.layer(setup.selector ?? first),
         Layer.succeed(RetryPolicy.RetryPolicy, setup.retry ?? RetryPolicy.never),
-        Layer.succeed(Credits.Credits, setup.credits ?? Credits.unknown)
+        Layer.succeed(Credits.Credits, setup.credits ?? Credits.unknown),
+        Layer.succeed(Hedging.Hedging, setup.hedging ?? Hedging.never),
+        Layer.succeed(Breaker.Breaker, setup.breaker ?? Breaker.closed)
       ]),
       Layer.provideMerge(pool)
     )

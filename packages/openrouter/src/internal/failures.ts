@@ -4,17 +4,19 @@
 import * as Duration from "effect/Duration"
 import type { HttpClientError } from "effect/http"
 import { Errors } from "@evenkeel/core"
+import type { Failed, Lost } from "../BalancedHttpClient.ts"
 import type { Classification } from "../Classifier.ts"
 import { Answered, OpenRouterError, Transport } from "../OpenRouterError.ts"
 
-/** An answer that is a failure. */
-export interface FailedAnswer {
+/** How a request ends that no key could serve, or not in time. */
+export type Refused = Errors.NoEligibleKey | Errors.DeadlineExceeded
+
+export const answered = (failed: {
   readonly keyId: string
   readonly body: unknown
   readonly classification: Classification
-}
-
-export const answered = ({ body, classification, keyId }: FailedAnswer): Answered => {
+}): Answered => {
+  const { body, classification, keyId } = failed
   const { facts, scope, until } = classification
   return new Answered({
     class: classification.class,
@@ -27,23 +29,15 @@ export const answered = ({ body, classification, keyId }: FailedAnswer): Answere
   })
 }
 
-type Failure =
-  | (FailedAnswer & { readonly _tag: "Failed" })
-  | HttpClientError.HttpClientError
-  | Errors.NoEligibleKey
+export const failureOf = (error: Failed | Lost | Refused): OpenRouterError | Refused =>
+  error._tag === "Failed" || error._tag === "Lost"
+    ? new OpenRouterError({ reason: reasonOf(error), attempts: error.attempts })
+    : error
 
-export const failureOf = (error: Failure): OpenRouterError | Errors.NoEligibleKey => {
-  switch (error._tag) {
-    case "NoEligibleKey":
-      return error
-    case "Failed":
-      return new OpenRouterError({ reason: answered(error) })
-    case "HttpClientError":
-      return new OpenRouterError({
-        reason: new Transport({ keyId: undefined, description: describe(error), cause: error })
-      })
-  }
-}
+const reasonOf = (error: Failed | Lost): Answered | Transport =>
+  error._tag === "Failed"
+    ? answered(error)
+    : new Transport({ keyId: error.keyId, description: describe(error.error), cause: error.error })
 
 /** With what lies behind it: that the connection was refused is not in the message of the error itself. */
 const describe = (error: HttpClientError.HttpClientError): string => {
@@ -53,10 +47,16 @@ const describe = (error: HttpClientError.HttpClientError): string => {
 }
 
 /** A refusal remembers the last failure as callers know it, and not the response that it came with. */
-export const told = (error: Errors.NoEligibleKey): Errors.NoEligibleKey => {
-  const { lastError } = error
-  return isFailed(lastError) ? Errors.noEligibleKey(error.keys, error.attempts, answered(lastError)) : error
+export const told = (error: Refused): Refused => {
+  if (!isOwn(error.lastError)) return error
+  const lastError = reasonOf(error.lastError)
+  if (error._tag === "NoEligibleKey") return Errors.noEligibleKey(error.keys, error.attempts, lastError)
+  const { attempts, inFlight, timeoutMillis } = error
+  return new Errors.DeadlineExceeded({ attempts, inFlight, timeoutMillis, lastError })
 }
 
-const isFailed = (error: unknown): error is FailedAnswer =>
-  typeof error === "object" && error !== null && "_tag" in error && error._tag === "Failed"
+const isOwn = (error: unknown): error is Failed | Lost =>
+  typeof error === "object" &&
+  error !== null &&
+  "_tag" in error &&
+  (error._tag === "Failed" || error._tag === "Lost")

@@ -32,6 +32,9 @@ export const baseUrlOf = Effect.fnUntraced(function* (option: string | undefined
   return `${url.origin}${url.pathname}`.replace(/\/+$/, "")
 })
 
+/** How long a call may take by default; `OpenRouter.Options` says why. */
+export const defaultTimeout = "10 minutes"
+
 /** Who is calling, as OpenRouter reads it. */
 export const attributionHeaders = (attribution: Attribution | undefined): Record<string, string> => ({
   ...(attribution?.url === undefined ? {} : { "http-referer": attribution.url }),

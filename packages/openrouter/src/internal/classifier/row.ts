@@ -41,8 +41,6 @@ export interface Row<Class extends string = string> {
   readonly within?: "upstream" | (string & {}) | undefined
   /** Default: `maybe` where an answer had begun, else `no`. */
   readonly billed?: Billed | undefined
-  /** Only a first attempt is tried again, however patient the retry policy is. Default `false`. */
-  readonly once?: boolean | undefined
   readonly confidence: Confidence
 }
 
@@ -58,7 +56,7 @@ export const row = <const Class extends string>(
   reason: Outcome.FaultReason,
   retryable: Outcome.Retryable,
   confidence: Confidence,
-  more: Pick<Row, "until" | "within" | "billed" | "once"> = {}
+  more: Pick<Row, "until" | "within" | "billed"> = {}
 ): Row<Class> => ({
   class: name,
   status: matcher(status),

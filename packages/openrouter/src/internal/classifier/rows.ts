@@ -72,8 +72,8 @@ export const rows = [
   row("no-endpoints",           404,             noEndpoints,         "request",   "rejected",     "never",   "stated"),
   row("not-found",              404,             any,                 "request",   "rejected",     "never",   "stated"),
 
-  // 408: one retry at most, because it may have been billed.
-  row("timed-out",              408,             any,                 "upstream",  "unavailable",  "backoff", "guessed",  { billed: "maybe", once: true }),
+  // 408: whoever was waited for may have gone on.
+  row("timed-out",              408,             any,                 "upstream",  "unavailable",  "backoff", "guessed",  { billed: "maybe" }),
 
   // 429: the free models of the account alone, its paid ones go on.
   row("free-tier-spent",        429,             freeTier,            "account",   "throttled",    "rotate",  "stated",   { until: freeReset, within: ":free" }),

@@ -1,6 +1,11 @@
 /**
- * The reading of keys: all of them at an interval, one of them soon where there is a doubt, and those that are filled up
- * at a boundary right behind it.
+ * The reading of keys: all of them at an interval, one of them soon where there is a doubt, those that are filled up at a
+ * boundary right behind it, and those that are benched before they return.
+ *
+ * The last is a probe that costs nothing. A key that was refused, or had spent its cap, is benched for a time; what the
+ * reading tells of it is the truth, so no request is wasted on a key that is no better by then: it is refused again, and
+ * benched on, or has no credit left. One that is well again returns with the next reading, whenever that is. For the rest
+ * (a balance, a limit) the reading proves nothing, and a request has to.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -9,7 +14,7 @@ import * as Random from "effect/Random"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { HttpClient } from "effect/http"
-import type { Key, KeyPool } from "@evenkeel/core"
+import type { Key, KeyPool, PoolEvent } from "@evenkeel/core"
 import * as KeyInfo from "../../KeyInfo.ts"
 import { readKey, type Unread } from "./readKey.ts"
 import { isPeriod, nextReset } from "./resets.ts"
@@ -29,6 +34,11 @@ const pause = 5_000
 const incident = 10_000
 /** How long keys are out in an incident. */
 const incidentBench = "30 seconds"
+/**
+ * How long before its return a benched key is read: twice the pause, so that the reading has been answered by then even if
+ * the one before has only just been asked for.
+ */
+const ahead = 2 * pause
 /** How long after a boundary caps are read again: clocks differ, and not all of the world should ask at midnight sharp. */
 const afterReset = (r: number) => 1_000 + 3_000 * r
 
@@ -43,6 +53,12 @@ interface Slot {
   doubted: boolean
   /** A fiber sees to the doubt. */
   served: boolean
+  /** A reading is under way. */
+  reading: boolean
+  /** When it is to be read because it returns from the bench soon after; `undefined` if it is not benched. */
+  probeAt: number | undefined
+  /** A fiber waits for that. */
+  awaited: boolean
 }
 
 /** Reads for as long as the scope is open; answers with the function that voices a doubt. */
@@ -56,7 +72,16 @@ export const poll = Effect.fnUntraced(function* (
   const slotOf = (id: string): Slot => {
     let slot = slots.get(id)
     if (slot === undefined) {
-      slot = { readAt: -Infinity, refusedAt: undefined, resetsAt: undefined, doubted: false, served: false }
+      slot = {
+        readAt: -Infinity,
+        refusedAt: undefined,
+        resetsAt: undefined,
+        doubted: false,
+        served: false,
+        reading: false,
+        probeAt: undefined,
+        awaited: false
+      }
       slots.set(id, slot)
     }
     return slot
@@ -93,8 +118,18 @@ export const poll = Effect.fnUntraced(function* (
       workspace: info.workspace_id ?? undefined
     })
   })
-  // A key that was removed meanwhile is the only way this can fail.
-  const read = (key: Key.Key) => Effect.ignoreCause(readOne(key))
+  const read = (key: Key.Key) =>
+    Effect.suspend(() => {
+      const slot = slotOf(key.id)
+      // Another reading of the key is under way; who voiced a doubt since it was asked for has a fiber that waits for it.
+      if (slot.reading) return Effect.void
+      slot.reading = true
+      return Effect.ensuring(
+        // A key that was removed meanwhile is the only way this can fail.
+        Effect.ignoreCause(readOne(key)),
+        Effect.sync(() => void (slot.reading = false))
+      )
+    })
 
   const refuse = Effect.fnUntraced(function* (id: string, slot: Slot) {
     slot.refusedAt = yield* Clock.currentTimeMillis
@@ -126,7 +161,7 @@ export const poll = Effect.fnUntraced(function* (
         slot.served = false
         return Effect.void
       }
-      const wait = slot.readAt + pause - now
+      const wait = slot.reading ? pause : slot.readAt + pause - now
       const step =
         wait > 0
           ? Effect.sleep(wait)
@@ -160,21 +195,56 @@ export const poll = Effect.fnUntraced(function* (
     yield* Effect.forEach(filled, later, { concurrency: "unbounded", discard: true })
   })
 
+  /** Waits until shortly before the key returns, however often that is put off, and reads it then. */
+  const probe = (id: string, slot: Slot): Effect.Effect<void> =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const { probeAt } = slot
+      if (probeAt !== undefined && probeAt > now && slots.get(id) === slot)
+        return Effect.andThen(Effect.sleep(probeAt - now), probe(id, slot))
+      slot.awaited = false
+      slot.probeAt = undefined
+      return probeAt === undefined || slots.get(id) !== slot ? Effect.void : see(id)
+    })
+  const benched = (id: string, until: number) =>
+    Effect.suspend(() => {
+      const slot = slotOf(id)
+      slot.probeAt = until - ahead
+      if (slot.awaited) return Effect.void
+      slot.awaited = true
+      return Effect.forkIn(probe(id, slot), scope)
+    })
+  const heard = (event: PoolEvent.PoolEvent): Effect.Effect<unknown> => {
+    switch (event._tag) {
+      case "KeyAdded":
+        return see(event.keyId)
+      case "KeyRemoved":
+        return Effect.sync(() => slots.delete(event.keyId))
+      case "Benched": {
+        const { id, reason, scope, until, within } = event
+        const proves = scope === "key" && within === undefined && provable.has(reason)
+        return proves && until < Infinity ? benched(id, until) : Effect.void
+      }
+      case "Readmitted": {
+        const slot = event.scope === "key" ? slots.get(event.id) : undefined
+        if (slot !== undefined) slot.probeAt = undefined
+        return Effect.void
+      }
+      default:
+        return Effect.void
+    }
+  }
+
   const doubts = yield* Queue.sliding<string>(1024)
   const fork = (effect: Effect.Effect<unknown>) => Effect.forkIn(Effect.forever(effect), scope)
   yield* fork(Effect.andThen(round, tick))
   yield* fork(Effect.flatMap(Queue.take(doubts), see))
   yield* fork(resets)
-  yield* Effect.forkIn(
-    Stream.runForEach(pool.changes, (event) =>
-      event._tag === "KeyAdded"
-        ? see(event.keyId)
-        : Effect.sync(() => void (event._tag === "KeyRemoved" && slots.delete(event.keyId)))
-    ),
-    scope
-  )
+  yield* Effect.forkIn(Stream.runForEach(pool.changes, heard), scope)
   return { doubt: (id: string) => void Queue.offerUnsafe(doubts, id) }
 })
+
+/** What a reading can prove to be over. */
+const provable: ReadonlySet<string> = new Set(["rejected", "exhausted"])
 
 const died = (cause: unknown): Effect.Effect<never, Unread> =>
   Effect.fail({ refused: false, status: undefined, cause })

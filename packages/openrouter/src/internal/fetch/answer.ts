@@ -13,7 +13,7 @@ import { record } from "../classifier/facts.ts"
 import type { Call } from "./call.ts"
 import { affinityTo, Homes, near, type Home } from "./homes.ts"
 import { locationOf, Redirect } from "./redirects.ts"
-import { refused } from "./refusal.ts"
+import { refused, tooLate, withTrail } from "./refusal.ts"
 import type { Outgoing } from "./request.ts"
 import { failed, isBodiless, passedOn, unreachable } from "./response.ts"
 import type { Piece, StreamedBody } from "../stream/body.ts"
@@ -61,7 +61,8 @@ export const answering = (send: Send, pool: KeyPool.KeyPool["Service"], origin: 
   }
 
   const succeeded = Effect.fnUntraced(function* (out: Outgoing, call: Call, sent: Sent) {
-    const { body, keyId, response, stream } = sent
+    const { body, lease, response, stream } = sent
+    const keyId = lease.key.id
     const location = locationOf(response, out.url.href)
     if (location !== undefined && out.redirect === "error") {
       return yield* Effect.fail(new TypeError("fetch failed", { cause: new Error("unexpected redirect") }))
@@ -80,16 +81,15 @@ export const answering = (send: Send, pool: KeyPool.KeyPool["Service"], origin: 
       : passedOn(response, yield* bodyOf(call, stream, learn))
   })
 
-  const ended = Effect.fnUntraced(function* ({ response }: Failed) {
+  const ended = Effect.fnUntraced(function* ({ attempts, body, response }: Failed) {
     const now = yield* Clock.currentTimeMillis
-    return failed(response, yield* response.arrayBuffer, now)
+    return failed(response, withTrail(body, attempts) ?? (yield* response.arrayBuffer), now)
   })
 
   return (out: Outgoing, call: Call): Effect.Effect<Response, unknown> =>
     Effect.flatMap(homeOf(out), (home) => {
-      const facts =
-        home === undefined ? out.facts : { ...out.facts, affinity: affinityTo(home), filter: near(home) }
-      return send(out.http, facts, call.scope).pipe(
+      const options = home === undefined ? undefined : { affinity: affinityTo(home), filter: near(home) }
+      return send(out.http, out.facts, options, call.scope).pipe(
         Effect.provideService(FetchHttpClient.RequestInit, out.init),
         Effect.provideService(Redirect, out.redirect),
         Effect.matchEffect({
@@ -100,8 +100,10 @@ export const answering = (send: Send, pool: KeyPool.KeyPool["Service"], origin: 
                 return ended(error)
               case "NoEligibleKey":
                 return Effect.map(Clock.currentTimeMillis, (now) => refused(error, now))
-              case "HttpClientError":
-                return told("fetch failed")(error)
+              case "DeadlineExceeded":
+                return Effect.sync(() => tooLate(error))
+              case "Lost":
+                return told("fetch failed")(error.error)
             }
           }
         })

@@ -35,8 +35,8 @@ export const isBodiless = ({ headers, request, status }: HttpClientResponse.Http
   bodiless.has(status) || request.method === "HEAD" || headers["content-length"] === "0"
 
 /**
- * The last word on a request that failed: as it came, and so that no SDK tries all again, or sleeps for days. A
- * Retry-After beyond an hour is cut to an hour.
+ * The last word on a request that failed: as it came, or written anew as a text, and so that no SDK tries all again, or
+ * sleeps for days. A Retry-After beyond an hour is cut to an hour.
  */
 export const failed = (
   response: HttpClientResponse.HttpClientResponse,
@@ -44,6 +44,7 @@ export const failed = (
   nowMillis: number
 ): Response => {
   const passed = passedOn(response, isBodiless(response) ? null : body, final)
+  if (typeof body === "string") passed.headers.delete("content-length")
   const asked = EffectHeaders.parseRetryAfter(passed.headers.get("retry-after") ?? "")
   if (asked._tag === "Success") {
     const millis = Duration.toMillis(EffectHeaders.retryAfterDelay(asked.success, nowMillis))

@@ -14,7 +14,7 @@ import * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { HttpClientError, type HttpClientResponse } from "effect/http"
-import { Outcome, type Lease } from "@evenkeel/core"
+import { Outcome, type Errors, type Lease } from "@evenkeel/core"
 import * as Classifier from "../../Classifier.ts"
 import { concat } from "./bytes.ts"
 import { EventScanner } from "./sse.ts"
@@ -57,6 +57,7 @@ export class StreamedBody {
   private ended = false
   private broken = false
   private done = false
+  private whenDone: (() => void) | undefined
 
   constructor(
     response: HttpClientResponse.HttpClientResponse,
@@ -168,9 +169,23 @@ export class StreamedBody {
   readonly finish: Effect.Effect<void> = Effect.suspend(() => {
     if (this.done) return Effect.void
     this.done = true
+    this.whenDone?.()
     this.lease.settleUnsafe(this.outcome())
     return this.close
   })
+
+  /** Tells of the first `finish`, whoever calls it. */
+  onFinish(done: () => void): void {
+    this.whenDone = done
+  }
+
+  /** The trail of a stream that fails here: what its request met before, and this. */
+  readonly attempts = (failure: string): Effect.Effect<ReadonlyArray<Errors.Attempt>> =>
+    Effect.sync(() => {
+      const met = this.outcome()
+      const outcome = met._tag === "Success" ? Outcome.ignored(met.cost) : met
+      return this.lease.attempted({ ...outcome, class: outcome.class ?? failure })
+    })
 
   /** Closes the connection. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => Scope.close(this.scope, Exit.void))
@@ -206,9 +221,10 @@ export const make = (
   })
 
 /** The end came without the word that it is one. */
-const truncated: Outcome.Outcome = Outcome.faulted({
+const truncated: Outcome.Faulted = Outcome.faulted({
   scope: "upstream",
   reason: "unavailable",
+  class: "truncated",
   retryable: "never",
   cost: undefined
 })

@@ -20,10 +20,13 @@ export const chunksOf = (body: StreamedBody, keyId: string): Stream.Stream<ChatC
   // The partial text rides on the error of a stream that breaks, so it is kept while the stream runs.
   let said = ""
   let begun = false
+  const fail = (kind: Broken["class"], reason: Broken | Undecodable) =>
+    Effect.flatMap(body.attempts(kind), (attempts) => Effect.fail(new OpenRouterError({ reason, attempts })))
   const broken = (kind: Broken["class"], description: string, cause?: unknown) => {
     const usage = decodeUsage(body.watch.usage)
-    return new OpenRouterError({
-      reason: new Broken({
+    return fail(
+      kind,
+      new Broken({
         class: kind,
         description,
         text: said,
@@ -32,7 +35,7 @@ export const chunksOf = (body: StreamedBody, keyId: string): Stream.Stream<ChatC
         keyId,
         cause
       })
-    })
+    )
   }
   const decode = ({
     data,
@@ -40,25 +43,27 @@ export const chunksOf = (body: StreamedBody, keyId: string): Stream.Stream<ChatC
     failure
   }: Seen): Effect.Effect<ChatChunk | undefined, OpenRouterError> => {
     if (data === "[DONE]") return Effect.succeed(undefined)
-    if (failure !== undefined) return Effect.fail(broken(failure.class, failure.facts.message))
-    return Effect.mapBoth(decodeChunk(parsed ?? parse(data)), {
+    if (failure !== undefined) return broken(failure.class, failure.facts.message)
+    return Effect.matchEffect(decodeChunk(parsed ?? parse(data)), {
       onFailure: ({ message }) => {
         const reason = new Undecodable({ description: message, body: data })
-        return begun ? broken("undecodable", message, reason) : new OpenRouterError({ reason })
+        return begun ? broken("undecodable", message, reason) : fail("undecodable", reason)
       },
       onSuccess: (chunk) => {
         begun = true
         said += text(chunk)
-        return chunk
+        return Effect.succeed(chunk)
       }
     })
   }
   if (!body.hasEvents) {
     const reason = new Undecodable({ description: "The answer is no stream of events", body: undefined })
-    return Stream.ensuring(Stream.fail(new OpenRouterError({ reason })), body.finish)
+    return Stream.ensuring(Stream.fromEffect(fail("undecodable", reason)), body.finish)
   }
   return body.pieces.pipe(
-    Stream.mapError((error: HttpClientError.HttpClientError) => broken("transport", error.message, error)),
+    Stream.catch((error: HttpClientError.HttpClientError) =>
+      Stream.fromEffect(broken("transport", error.message, error))
+    ),
     Stream.flatMap((piece) => Stream.fromIterable(piece.events)),
     Stream.mapEffect(decode),
     Stream.filter((chunk) => chunk !== undefined),
@@ -67,7 +72,7 @@ export const chunksOf = (body: StreamedBody, keyId: string): Stream.Stream<ChatC
         Effect.sync(() =>
           body.watch.finished
             ? Stream.empty
-            : Stream.fail(broken("truncated", "the stream ended without an ending"))
+            : Stream.fromEffect(broken("truncated", "the stream ended without an ending"))
         )
       )
     ),

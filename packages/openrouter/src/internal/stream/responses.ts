@@ -71,6 +71,8 @@ export const streamed = (
     timer.interruptUnsafe()
   })
   const end = Effect.andThen(begin, body.finish)
+  // Whoever else ends it, nobody has to watch it any more.
+  body.onFinish(() => Effect.runSync(begin))
   const bytes = body.pieces.pipe(
     Stream.map((piece) => piece.bytes),
     Stream.onStart(begin),

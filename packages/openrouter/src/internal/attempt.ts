@@ -1,0 +1,157 @@
+/**
+ * One attempt of a request: a use of a key, from its secret to what its answer taught.
+ */
+import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
+import { HttpClient, type HttpClientError, HttpClientRequest, type HttpClientResponse } from "effect/http"
+import { Outcome, type Lease } from "@evenkeel/core"
+import type { Failed, Lost, Sent } from "../BalancedHttpClient.ts"
+import * as Classifier from "../Classifier.ts"
+import { costOf } from "./credit/cost.ts"
+import { parse } from "./json.ts"
+import { outcomeOfLost } from "./lost.ts"
+import * as Streaming from "./stream/body.ts"
+import { buffered, streamed } from "./stream/responses.ts"
+
+type Response = HttpClientResponse.HttpClientResponse
+
+/** An answer that is a failure, as it came. */
+type Refusal = Omit<Failed, "attempts" | "outcome">
+
+export interface AttemptOptions extends Streaming.StreamOptions {
+  /** Whose a stream is: a scope's that is open, or else the caller's fiber is watched for as long as nobody reads it. */
+  readonly owner: Scope.Scope | Fiber.Fiber<unknown, unknown>
+}
+
+/** Sends the request under the lease. */
+export const attempt = (
+  client: HttpClient.HttpClient,
+  request: HttpClientRequest.HttpClientRequest,
+  lease: Lease.Lease,
+  options: AttemptOptions
+): Effect.Effect<Sent, Failed | Lost> =>
+  // What has come must not be lost between its coming and its owner's taking it, so only the waiting is let out.
+  Effect.uninterruptibleMask((restore) =>
+    // Traces of the caller are none of OpenRouter's business.
+    Effect.provideService(
+      client.execute(authorize(request, lease)),
+      HttpClient.TracerPropagationEnabled,
+      false
+    ).pipe(
+      restore,
+      Effect.flatMap((response) =>
+        isStream(response)
+          ? receiveStream(restore, response, lease, options)
+          : restore(receiveWhole(response, lease, options.table))
+      ),
+      Effect.catch((error) => failed(error, lease))
+    )
+  )
+
+type Restore = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+
+/** Says whose fault it was, and adds it to what the request has met. */
+const failed = (
+  error: Refusal | HttpClientError.HttpClientError,
+  lease: Lease.Lease
+): Effect.Effect<never, Failed | Lost> => {
+  if (error._tag === "Failed") {
+    const outcome = Classifier.toOutcome(error.classification, lease.context)
+    return Effect.fail({ ...error, outcome, attempts: lease.attempted(outcome) })
+  }
+  const outcome = outcomeOfLost(error)
+  return Effect.fail({
+    _tag: "Lost",
+    keyId: lease.key.id,
+    error,
+    outcome,
+    attempts: lease.attempted(outcome)
+  })
+}
+
+const authorize = (request: HttpClientRequest.HttpClientRequest, lease: Lease.Lease) =>
+  HttpClientRequest.setHeader(
+    HttpClientRequest.removeHeader(request, "x-api-key"),
+    "authorization",
+    `Bearer ${Redacted.value(lease.key.secret)}`
+  )
+
+/** Failures and JSON are read whole, whatever else is passed on as it comes. */
+const isStream = (response: Response): boolean =>
+  response.status < 400 && !(response.headers["content-type"] ?? "").includes("json")
+
+const receiveWhole = (
+  response: Response,
+  lease: Lease.Lease,
+  table: ReadonlyArray<Classifier.Row> | undefined
+): Effect.Effect<Sent, Refusal | HttpClientError.HttpClientError> =>
+  Effect.flatMap(response.arrayBuffer, (buffer) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now): Effect.Effect<Sent, Refusal> => {
+      const text = new TextDecoder().decode(buffer)
+      const body = parse(text)
+      const whole = buffered(response, new Uint8Array(buffer), body, text)
+      const { status, headers } = response
+      const classification = Classifier.classify({ status, headers, body }, now, table)
+      return classification === undefined
+        ? Effect.succeed({ response: whole, body, stream: undefined, lease })
+        : Effect.fail({ _tag: "Failed", keyId: lease.key.id, response: whole, body, classification })
+    })
+  )
+
+const receiveStream = (
+  restore: Restore,
+  response: Response,
+  lease: Lease.Lease,
+  options: AttemptOptions
+): Effect.Effect<Sent, Refusal | HttpClientError.HttpClientError> =>
+  Effect.flatMap(Streaming.make(response, lease, options), (stream) =>
+    Effect.matchCauseEffect(restore(stream.commit), {
+      onFailure: (cause) => {
+        const early = cause.reasons.find((reason) => reason._tag === "Fail")?.error
+        const failed: Effect.Effect<never, Refusal | HttpClientError.HttpClientError> =
+          early?._tag === "EarlyEnd"
+            ? Effect.fail(failedEarly(response, lease, early))
+            : Effect.failCause(cause as Cause.Cause<HttpClientError.HttpClientError>)
+        return Effect.andThen(stream.close, failed)
+      },
+      onSuccess: () => {
+        const { owner } = options
+        const sent = { response, body: undefined, stream, lease }
+        return Fiber.isFiber(owner)
+          ? Effect.succeed({ ...sent, response: streamed(response, stream, owner) })
+          : Effect.as(Scope.addFinalizer(owner, stream.finish), sent)
+      }
+    })
+  )
+
+/** The caller sees what came: an event that tells of the failure. */
+const failedEarly = (
+  response: Response,
+  lease: Lease.Lease,
+  { bytes, classification }: Streaming.EarlyEnd
+): Refusal => ({
+  _tag: "Failed",
+  keyId: lease.key.id,
+  response: buffered(response, bytes, undefined),
+  body: undefined,
+  classification
+})
+
+/** What the attempt taught; a stream that has begun takes the lease over. */
+export const outcomeOf = (
+  exit: Exit.Exit<Sent, Failed | Lost>,
+  lease: Lease.Lease
+): Outcome.Outcome | undefined => {
+  if (exit._tag === "Success") {
+    return exit.value.stream === undefined
+      ? Outcome.success(costOf(exit.value.body, lease.candidate.includesByok))
+      : undefined
+  }
+  for (const reason of exit.cause.reasons) if (reason._tag === "Fail") return reason.error.outcome
+  return Outcome.ignored()
+}
