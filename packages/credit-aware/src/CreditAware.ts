@@ -19,10 +19,12 @@ export interface Options {
    *   that drains four keys the spent parts come out equal, with one process as with four
    * - `"richest"`: always the key with the most credit. It evens out differences soonest, and fits one process: with
    *   four of them it overran caps where `"proportional"` overran none
+   * - `"expiring"`: first the keys whose cap is filled up again soonest, since what is left of it by then is lost; among
+   *   those of one reset as `"proportional"`. Keys whose cap never resets, or that have none, come last
    */
-  readonly mode?: "proportional" | "richest" | undefined
+  readonly mode?: "proportional" | "richest" | "expiring" | undefined
   /**
-   * USD that `"proportional"` leaves on each key: a key counts with what it has above that. From 0 up, finite; default
+   * USD that `"proportional"` and `"expiring"` leave on each key: a key counts with what it has above that. From 0 up, finite; default
    * 0, because the pool already takes what requests in flight may cost off the credit.
    */
   readonly reserve?: number | undefined
@@ -70,11 +72,15 @@ export const make = (options: Options = {}): Selector.Selector => {
   }
   switch (mode) {
     case "proportional":
-      return { name, make: Effect.succeed({ pick: proportional(reserve) }) }
+      return { name, make: Effect.succeed({ pick: proportional(reserve), rank: byShare(reserve) }) }
     case "richest":
-      return { name, make: Effect.succeed({ pick: richest }) }
+      return { name, make: Effect.succeed({ pick: richest, rank: byCredit }) }
+    case "expiring":
+      return { name, make: Effect.succeed({ pick: expiring(reserve), rank: byReset(reserve) }) }
     default:
-      throw new RangeError(`CreditAware: mode must be "proportional" or "richest", and is ${String(mode)}`)
+      throw new RangeError(
+        `CreditAware: mode must be "proportional", "richest" or "expiring", and is ${String(mode)}`
+      )
   }
 }
 
@@ -149,6 +155,51 @@ const proportional = (reserve: number): Selector.Picker["pick"] => {
     return chosen
   }
 }
+
+/** When what is left on the key is lost; never for one that has nothing to lose. */
+const expiry = ({ credit, creditResetsAt }: Candidate, reserve: number, nowMillis: number): number =>
+  isKnown(credit) && credit > reserve && creditResetsAt !== undefined && creditResetsAt > nowMillis
+    ? creditResetsAt
+    : Infinity
+
+const expiring = (reserve: number): Selector.Picker["pick"] => {
+  const within = proportional(reserve)
+  return (candidates, context) => {
+    let soonest = Infinity
+    for (const candidate of candidates)
+      soonest = Math.min(soonest, expiry(candidate, reserve, context.nowMillis))
+    const [first, ...rest] = candidates.filter(
+      (candidate) => expiry(candidate, reserve, context.nowMillis) === soonest
+    )
+    return first === undefined ? within(candidates, context) : within([first, ...rest], context)
+  }
+}
+
+const byReset =
+  (reserve: number): NonNullable<Selector.Picker["rank"]> =>
+  (candidates, context) => {
+    const [first, ...rest] = byShare(reserve)(candidates, context)
+    const soonest = Selector.rankBy((candidate) => expiry(candidate, reserve, context.nowMillis))
+    return first === undefined ? [] : soonest([first, ...rest], context)
+  }
+
+/** What is not known counts as the most that is. */
+const mostKnown = (candidates: ReadonlyArray<Candidate>): number =>
+  candidates.reduce((most, { credit }) => (isKnown(credit) ? Math.max(most, credit) : most), 0)
+
+const byCredit: NonNullable<Selector.Picker["rank"]> = (candidates, context) => {
+  const most = mostKnown(candidates)
+  return Selector.rankBy(({ credit }) => -(isKnown(credit) ? credit : most))(candidates, context)
+}
+
+const byShare =
+  (reserve: number): NonNullable<Selector.Picker["rank"]> =>
+  (candidates, context) => {
+    const most = mostKnown(candidates)
+    const headroom = (credit: number | undefined) => Math.max(0, (isKnown(credit) ? credit : most) - reserve)
+    const share = ({ credit, weight }: Candidate) => -headroom(credit) * weight
+    return Selector.rankBy(share)(candidates, context)
+  }
 
 const richest: Selector.Picker["pick"] = (candidates, context) => {
   let most = -Infinity

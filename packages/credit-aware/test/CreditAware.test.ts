@@ -1,78 +1,25 @@
-import { Balancer, type Candidate, Filter, type Key, KeyPool, Outcome, type Selector } from "@evenkeel/core"
+import { Balancer, Filter, KeyPool, Outcome } from "@evenkeel/core"
+import type { Candidate } from "@evenkeel/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Array as Arr, Effect, Layer, Random, Schema } from "effect"
+import { inFlight, keys as keysOf, layerOf, type Parts, refusalOf, using } from "../../core/test/utils.ts"
+import { SelectorLaws } from "@evenkeel/testkit"
 import { CreditAware } from "../src/index.ts"
 
-// Frozen: a strategy that wrote to a candidate, or to the list, would throw.
-const candidate = (id: string, traits: Partial<Candidate.Candidate> = {}): Candidate.Candidate =>
-  Object.freeze({
-    id,
-    account: undefined,
-    workspace: undefined,
-    weight: 1,
-    tier: 0,
-    labels: {},
-    inFlight: 0,
-    maxInFlight: Infinity,
-    credit: undefined,
-    latency: undefined,
-    ...traits
-  })
+const { candidate } = SelectorLaws
 
 type Candidates = Arr.NonEmptyReadonlyArray<Candidate.Candidate>
 
 const some = (candidates: ReadonlyArray<Candidate.Candidate>): Candidates => {
   if (!Arr.isReadonlyArrayNonEmpty(candidates)) throw new Error("no candidates")
-  return Object.freeze(candidates)
+  return candidates
 }
-
-const context: Candidate.PickContext = {
-  attempt: 0,
-  nowMillis: 0,
-  random: () => {
-    throw new Error("this strategy must not need chance")
-  },
-  affinity: undefined,
-  upstream: undefined,
-  tokens: undefined,
-  estimate: undefined
-}
-
-/** A context whose randomness is that of the fiber, so that `Random.withSeed` fixes it. */
-const chance = Effect.map(Random.Random, (random): Candidate.PickContext => ({
-  ...context,
-  random: () => random.nextDoubleUnsafe()
-}))
-
-const running = (
-  selector: Layer.Layer<Selector.Selector>,
-  keys: ReadonlyArray<Key.Traits & { readonly id: string }>
-) =>
-  Balancer.layer.pipe(
-    Layer.provide(selector),
-    Layer.provideMerge(
-      KeyPool.layer({ keys: keys.map((key, i) => ({ ...key, secret: `sk-or-v1-${100_000 + i}` })) })
-    )
-  )
-
-const served = Effect.flatMap(Balancer.Balancer, (balancer) =>
-  balancer.use((lease) => Effect.succeed(lease.key.id))
-)
 
 const rich = (...credits: ReadonlyArray<number | undefined>): Candidates =>
   some(credits.map((credit, i) => candidate(`k${i}`, { credit })))
 
 const counts = (candidates: Candidates, n: number, options?: CreditAware.Options) =>
-  Effect.gen(function* () {
-    const picker = yield* CreditAware.make(options).make
-    const seeded = yield* chance
-    const byId = new Map(candidates.map(({ id }) => [id, 0]))
-    for (let i = 0; i < n; i++) {
-      const { id } = picker.pick(candidates, seeded)
-      byId.set(id, byId.get(id)! + 1)
-    }
-    return [...byId.values()]
-  })
+  SelectorLaws.counts(CreditAware.make(options), candidates, n)
 
 const runs = 20_000
 
@@ -84,12 +31,10 @@ const shares = (actual: ReadonlyArray<number>, expected: ReadonlyArray<number>) 
 }
 
 /** Uses that cost a cent each, with the same estimate held while they run. */
-const spend = (n: number) =>
-  Effect.flatMap(Balancer.Balancer, (balancer) =>
-    Effect.replicateEffect(
-      balancer.use(() => Effect.void, { estimate: 0.01, outcome: () => Outcome.success(0.01) }),
-      n
-    )
+const spend = ({ balancer }: Parts, n: number) =>
+  Effect.replicateEffect(
+    balancer.use(() => Effect.void, { estimate: 0.01, outcome: () => Outcome.success(0.01) }),
+    n
   )
 
 const Credit = Schema.UndefinedOr(
@@ -106,12 +51,23 @@ const Keys = Schema.Array(
   })
 ).check(Schema.isBetweenLength(1, 12))
 const Options = Schema.Struct({
-  mode: Schema.Literals(["proportional", "richest"]),
+  mode: Schema.Literals(["proportional", "richest", "expiring"]),
   reserve: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 5 }))
 })
 
 describe("CreditAware", () => {
+  for (const mode of ["proportional", "expiring"] as const) {
+    it.effect(`keeps the laws of selectors, fair and by weight: ${mode}`, () =>
+      SelectorLaws.check(CreditAware.make({ mode, reserve: 1 }), { fair: true, weighted: true })
+    )
+  }
+
+  it.effect("keeps the laws of selectors, and is fair: richest", () =>
+    SelectorLaws.check(CreditAware.make({ mode: "richest" }), { fair: true })
+  )
+
   const cases: ReadonlyArray<readonly [string, Candidates, CreditAware.Options, ReadonlyArray<number>]> = [
+    // Vector 62.
     ["credit 100, 60, 40", rich(100, 60, 40), {}, [0.5, 0.3, 0.2]],
     ["the same in another order", rich(40, 100, 60), {}, [0.2, 0.5, 0.3]],
     ["with a reserve of 40", rich(100, 60, 40), { reserve: 40 }, [0.75, 0.25, 0]],
@@ -153,6 +109,27 @@ describe("CreditAware", () => {
     )
   }
 
+  it.effect(
+    "expiring: what resets first, in proportion; then what resets never; a reserve is nothing to lose",
+    () =>
+      Effect.gen(function* () {
+        const soon = { credit: 30, creditResetsAt: 1000 }
+        const late = { credit: 90, creditResetsAt: 2000 }
+        const keys = [soon, { ...soon, credit: 10 }, late, { credit: 100 }, {}]
+        const candidates = some(keys.map((key, i) => candidate(`k${i}`, key)))
+        const at = (nowMillis: number, reserve = 0) =>
+          SelectorLaws.counts(CreditAware.make({ mode: "expiring", reserve }), candidates, runs, {
+            nowMillis
+          })
+        shares(yield* at(0), [0.75, 0.25, 0, 0, 0])
+        shares(yield* at(0, 10), [1, 0, 0, 0, 0])
+        shares(yield* at(0, 30), [0, 0, 1, 0, 0])
+        shares(yield* at(1000), [0, 0, 1, 0, 0])
+        // All resets are past: as in proportion.
+        shares(yield* at(2000), [30 / 330, 10 / 330, 90 / 330, 100 / 330, 100 / 330])
+      }).pipe(Random.withSeed("expiring"))
+  )
+
   it.effect("the weight of a key multiplies its credit, known or not", () =>
     Effect.gen(function* () {
       const candidates = some([
@@ -164,26 +141,19 @@ describe("CreditAware", () => {
     }).pipe(Random.withSeed("weights"))
   )
 
-  it.effect.prop(
-    "chooses one of the candidates; a lone one always; never a spent one beside one that is not",
-    [Keys, Options],
-    ([keys, options]) =>
-      Effect.gen(function* () {
-        const candidates = some(keys.map((key, i) => candidate(`k${i}`, key)))
-        const { pick } = yield* CreditAware.make(options).make
-        const seeded = yield* chance
-        // The richest is the richest, whatever the reserve.
-        const reserve = options.mode === "richest" ? 0 : options.reserve
-        const left = (c: Candidate.Candidate) => (c.credit === undefined ? Infinity : c.credit - reserve)
-        const most = Math.max(...candidates.map(left))
-        for (let n = 0; n < 20; n++) {
-          const chosen = pick(candidates, seeded)
-          assert.include(candidates, chosen)
-          if (most > 0) assert.isAbove(left(chosen), 0)
-          else assert.strictEqual(left(chosen), most)
-        }
-        assert.strictEqual(pick(some([candidates[0]]), seeded), candidates[0])
-      })
+  it.effect.prop("never chooses a spent key beside one that is not", [Keys, Options], ([keys, options]) =>
+    Effect.gen(function* () {
+      const candidates = some(keys.map((key, i) => candidate(`k${i}`, key)))
+      const found = yield* counts(candidates, 20, options)
+      // The richest is the richest, whatever the reserve.
+      const reserve = options.mode === "richest" ? 0 : options.reserve
+      const left = (c: Candidate.Candidate) => (c.credit === undefined ? Infinity : c.credit - reserve)
+      const most = Math.max(...candidates.map(left))
+      for (const chosen of candidates.filter((_, i) => found[i]! > 0)) {
+        if (most > 0) assert.isAbove(left(chosen), 0)
+        else assert.strictEqual(left(chosen), most)
+      }
+    })
   )
 
   it.effect.prop("even a draw at the very end finds a key with credit", [Keys], ([keys]) =>
@@ -193,20 +163,8 @@ describe("CreditAware", () => {
         candidate("empty", { credit: 0 })
       ])
       const { pick } = yield* CreditAware.make().make
-      const chosen = pick(candidates, { ...context, random: () => 1 - Number.EPSILON / 2 })
+      const chosen = pick(candidates, SelectorLaws.context({ random: () => 1 - Number.EPSILON / 2 }))
       if (keys.some(({ credit }) => credit === undefined || credit > 0)) assert.isAbove(chosen.credit ?? 1, 0)
-    })
-  )
-
-  it.effect.prop("a seed fixes the choices", [Keys, Options, Schema.Int], ([keys, options, seed]) =>
-    Effect.gen(function* () {
-      const candidates = some(keys.map((key, i) => candidate(`k${i}`, key)))
-      const { pick } = yield* CreditAware.make(options).make
-      const run = Effect.map(chance, (seeded) =>
-        Array.from({ length: 30 }, () => pick(candidates, seeded).id)
-      )
-      const seeded = Random.withSeed(run, seed)
-      assert.deepStrictEqual(yield* seeded, yield* seeded)
     })
   )
 
@@ -224,79 +182,77 @@ describe("CreditAware", () => {
       assert.throws(
         () => build(wrong),
         RangeError,
-        'mode must be "proportional" or "richest", and is poorest'
+        'mode must be "proportional", "richest" or "expiring", and is poorest'
       )
     }
   })
 
   describe("in a balancer", () => {
     const credits = { a: 100, b: 60, c: 40, d: 20 }
-    const keys = Object.keys(credits).map((id) => ({ id }))
-    const readAll = Effect.flatMap(KeyPool.KeyPool, (pool) =>
-      Effect.forEach(Object.entries(credits), ([id, remaining]) =>
-        pool.credit(id, { remaining, requestedAt: 0 })
-      )
-    )
-    const left = Effect.flatMap(KeyPool.KeyPool, (pool) =>
+    const keys = keysOf("a b c d")
+    const readAll = ({ pool }: Parts, usd: Readonly<Record<string, number>> = credits) =>
+      Effect.forEach(Object.entries(usd), ([id, remaining]) => pool.credit(id, { remaining, requestedAt: 0 }))
+    const left = ({ pool }: Parts) =>
       Effect.map(pool.snapshot, (snapshot) => snapshot.keys.map((key) => key.credit!))
-    )
+    const alike = (usd: number) => ({ a: usd, b: usd, c: usd, d: usd })
+
+    // The share of vector 63 that one process can show.
     it.effect(
       "all keys run dry together: Jain's index of spent / initial is above .99 when half is gone",
       () =>
-        Effect.gen(function* () {
-          yield* readAll
-          yield* spend(11_000)
-          const spent = (yield* left).map((credit, i) => 1 - credit / Object.values(credits)[i]!)
+        using({ selector: CreditAware.make(), keys }, function* (parts) {
+          yield* readAll(parts)
+          yield* spend(parts, 11_000)
+          const spent = (yield* left(parts)).map((credit, i) => 1 - credit / Object.values(credits)[i]!)
           const sum = spent.reduce((a, b) => a + b)
           const squares = spent.reduce((total, x) => total + x * x, 0)
           assert.isAbove((sum * sum) / (spent.length * squares), 0.99)
-        }).pipe(Effect.provide(running(CreditAware.layer(), keys)), Random.withSeed("drain"))
+        }).pipe(Random.withSeed("drain"))
     )
 
     it.effect("$219 of the $220 can be spent without overrunning a cap", () =>
-      Effect.gen(function* () {
-        yield* readAll
-        yield* spend(21_900)
-        for (const credit of yield* left) assert.isAbove(credit, -1e-9)
-      }).pipe(Effect.provide(running(CreditAware.layer(), keys)), Random.withSeed("drain"))
+      using({ selector: CreditAware.make(), keys }, function* (parts) {
+        yield* readAll(parts)
+        yield* spend(parts, 21_900)
+        for (const credit of yield* left(parts)) assert.isAbove(credit, -1e-9)
+      }).pipe(Random.withSeed("drain"))
     )
 
     it.effect("richest levels the keys: it sees what the picks before it have spent", () =>
-      Effect.gen(function* () {
-        yield* readAll
-        yield* spend(8_000)
-        for (const [i, credit] of (yield* left).entries())
+      using({ selector: CreditAware.make({ mode: "richest" }), keys }, function* (parts) {
+        yield* readAll(parts)
+        yield* spend(parts, 8_000)
+        for (const [i, credit] of (yield* left(parts)).entries())
           assert.approximately(credit, [40, 40, 40, 20][i]!, 0.02)
-      }).pipe(Effect.provide(running(CreditAware.layer({ mode: "richest" }), keys)), Random.withSeed("level"))
+      }).pipe(Random.withSeed("level"))
     )
 
     it.effect("holds of requests in flight count: 40 at once from equal keys are 10 each", () =>
-      Effect.gen(function* () {
-        const pool = yield* KeyPool.KeyPool
-        const balancer = yield* Balancer.Balancer
-        for (const { id } of keys) yield* pool.credit(id, { remaining: 50, requestedAt: 0 })
-        yield* Effect.replicateEffect(balancer.lease({ estimate: 0.5 }), 40)
-        assert.deepStrictEqual(
-          (yield* pool.snapshot).keys.map((key) => key.inFlight),
-          [10, 10, 10, 10]
-        )
-      }).pipe(Effect.provide(running(CreditAware.layer({ mode: "richest" }), keys)), Random.withSeed("holds"))
+      using({ selector: CreditAware.make({ mode: "richest" }), keys }, function* (parts) {
+        yield* readAll(parts, alike(50))
+        yield* Effect.replicateEffect(parts.balancer.lease({ estimate: 0.5 }), 40)
+        assert.deepStrictEqual(yield* inFlight(parts.pool), [10, 10, 10, 10])
+      }).pipe(Random.withSeed("holds"))
     )
 
     it.effect("the reserve is a preference, a filter is the wall", () =>
       Effect.gen(function* () {
-        const pool = yield* KeyPool.KeyPool
-        for (const { id } of keys) yield* pool.credit(id, { remaining: 2, requestedAt: 0 })
-        assert.isString(yield* served)
         const walled = yield* Balancer.make({ filters: [Filter.creditAtLeast(5)] })
-        const error = yield* Effect.flip(walled.use(() => Effect.void))
+        const pool = yield* KeyPool.KeyPool
+        const balancer = yield* Balancer.Balancer
+        yield* readAll({ pool, balancer }, alike(2))
+        assert.isString(yield* balancer.use((lease) => Effect.succeed(lease.key.id)))
+        const error = yield* refusalOf(walled.use(() => Effect.void))
         assert.deepStrictEqual(
           error.keys.map((key) => key.reason),
           ["below-floor", "below-floor", "below-floor", "below-floor"]
         )
       }).pipe(
         Effect.provide(
-          Layer.merge(running(CreditAware.layer({ reserve: 5 }), keys), CreditAware.layer({ reserve: 5 }))
+          Layer.merge(
+            layerOf({ selector: CreditAware.make({ reserve: 5 }), keys }),
+            CreditAware.layer({ reserve: 5 })
+          )
         ),
         Random.withSeed("reserve")
       )

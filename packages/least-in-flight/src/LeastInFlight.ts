@@ -53,7 +53,7 @@ export const make = (options: Options = {}): Selector.Selector => {
   const { choices = "all" } = options
   switch (choices) {
     case "all":
-      return { name, make: Effect.succeed({ pick: leastOfAll }) }
+      return { name, make: Effect.succeed({ pick: leastOfAll, rank: Selector.rankBy(load) }) }
     case "two":
       return Selector.powerOfTwo(load, name)
     default:

@@ -1,64 +1,30 @@
-import { Balancer, type Candidate, type Key, KeyPool, Outcome, Selector } from "@evenkeel/core"
+import { Balancer, KeyPool, Outcome } from "@evenkeel/core"
+import type { Selector } from "@evenkeel/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Array as Arr, Effect, Layer, Random, Schema } from "effect"
+import { idsOf, keys, layerOf, using } from "../../core/test/utils.ts"
+import { SelectorLaws } from "@evenkeel/testkit"
 import { RoundRobin } from "../src/index.ts"
 import * as Internal from "../src/internal/smooth.ts"
 
-// Frozen: a strategy that wrote to a candidate, or to the list, would throw.
-const candidate = (id: string, traits: Partial<Candidate.Candidate> = {}): Candidate.Candidate =>
-  Object.freeze({
-    id,
-    account: undefined,
-    workspace: undefined,
-    weight: 1,
-    tier: 0,
-    labels: {},
-    inFlight: 0,
-    maxInFlight: Infinity,
-    credit: undefined,
-    latency: undefined,
-    ...traits
-  })
+// A context without chance: this strategy must not need any.
+const context = SelectorLaws.context()
 
-type Candidates = Arr.NonEmptyReadonlyArray<Candidate.Candidate>
-
-const some = (candidates: ReadonlyArray<Candidate.Candidate>): Candidates => {
+const some = <A>(candidates: ReadonlyArray<A>): Arr.NonEmptyReadonlyArray<A> => {
   if (!Arr.isReadonlyArrayNonEmpty(candidates)) throw new Error("no candidates")
-  return Object.freeze(candidates)
+  return candidates
 }
 
-const context: Candidate.PickContext = {
-  attempt: 0,
-  nowMillis: 0,
-  random: () => {
-    throw new Error("this strategy must not need chance")
-  },
-  affinity: undefined,
-  upstream: undefined,
-  tokens: undefined,
-  estimate: undefined
-}
+const weighted = (...weights: ReadonlyArray<number>) =>
+  some(weights.map((weight, i) => SelectorLaws.candidate(String.fromCharCode(97 + i), { weight })))
 
-const running = (
-  selector: Layer.Layer<Selector.Selector>,
-  keys: ReadonlyArray<Key.Traits & { readonly id: string }>
-) =>
-  Balancer.layer.pipe(
-    Layer.provide(selector),
-    Layer.provideMerge(
-      KeyPool.layer({ keys: keys.map((key, i) => ({ ...key, secret: `sk-or-v1-${100_000 + i}` })) })
-    )
-  )
+type Candidates = ReturnType<typeof weighted>
 
-const served = Effect.flatMap(Balancer.Balancer, (balancer) =>
-  balancer.use((lease) => Effect.succeed(lease.key.id))
-)
-
-const weighted = (...weights: ReadonlyArray<number>): Candidates =>
-  some(weights.map((weight, i) => candidate(String.fromCharCode(97 + i), { weight })))
+const idsFrom = (picker: Selector.Picker, candidates: Candidates, n: number): ReadonlyArray<string> =>
+  Array.from({ length: n }, () => picker.pick(candidates, context).id)
 
 const picks = (picker: Selector.Picker, candidates: Candidates, n: number): string =>
-  Array.from({ length: n }, () => picker.pick(candidates, context).id).join("")
+  idsFrom(picker, candidates, n).join("")
 
 const count = (sequence: string, id: string): number => sequence.split(id).length - 1
 
@@ -69,7 +35,12 @@ const Weight = Schema.Number.check(Schema.isBetween({ minimum: 0.001, maximum: 1
 const Size = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 20 }))
 
 describe("RoundRobin", () => {
-  // The first is nginx's own example; the others follow from the same rule by hand.
+  it.effect("keeps the laws of selectors, fair and by weight", () =>
+    SelectorLaws.check(RoundRobin.make(), { fair: true, weighted: true })
+  )
+
+  // Vectors 1 (nginx's own example and commit note) and 3 (grpc-go `internal/wrr/edf_test.go`); the others follow from
+  // the same rule by hand.
   for (const [weights, expected] of [
     [[5, 1, 1], "aabacaa"],
     [[4, 2, 1], "abacaba"],
@@ -85,6 +56,7 @@ describe("RoundRobin", () => {
     })
   }
 
+  // Vector 2, grpc-go `internal/wrr/wrr_test.go`, which allows 5 %.
   for (const weights of [
     [1, 2, 3],
     [5, 3, 2],
@@ -102,6 +74,47 @@ describe("RoundRobin", () => {
           assert.isBelow(Math.abs(counts.get(id)! - (n * weight) / total), 2)
         }
       }
+    })
+  }
+
+  // Vector 4, Envoy `test/common/upstream/edf_scheduler_test.cc`.
+  it("128 keys of weights 1 to 128: in 8,256 picks each serves exactly its weight", () => {
+    const candidates = some(
+      Array.from({ length: 128 }, (_, i) => SelectorLaws.candidate(`k${i}`, { weight: i + 1 }))
+    )
+    const ids = idsFrom(Internal.smooth(new Map()), candidates, 8256)
+    for (const { id, weight } of candidates) {
+      assert.strictEqual(ids.filter((other) => other === id).length, weight)
+    }
+  })
+
+  it("128 keys without weights serve 128 rounds in strict order", () => {
+    const candidates = some(Array.from({ length: 128 }, (_, i) => SelectorLaws.candidate(`k${i}`)))
+    const order = candidates.map(({ id }) => id)
+    const ids = idsFrom(Internal.smooth(new Map()), candidates, 128 * 128)
+    for (let round = 0; round < 128; round++) {
+      assert.deepStrictEqual(ids.slice(round * 128, (round + 1) * 128), order)
+    }
+  })
+
+  // Vector 7, grpc-go `balancer/weightedroundrobin/scheduler.go`; its static stride is off by one in the last (199 of 200).
+  for (const [weights, expected] of [
+    [
+      [1, 10],
+      [10, 100]
+    ],
+    [
+      [1, 10, 2, 20],
+      [10, 100, 20, 200]
+    ]
+  ] as const) {
+    it(`weights ${weights.join(", ")}: ${expected.join(", ")} of ten rounds`, () => {
+      const candidates = weighted(...weights)
+      const sequence = picks(Internal.smooth(new Map()), candidates, 10 * weights.reduce((a, b) => a + b, 0))
+      assert.deepStrictEqual(
+        candidates.map(({ id }) => count(sequence, id)),
+        [...expected]
+      )
     })
   }
 
@@ -139,22 +152,12 @@ describe("RoundRobin", () => {
     assert.strictEqual(picks(Internal.smooth(new Map()), candidates, size * 20), order.repeat(20))
   })
 
-  it.prop("chooses one of the candidates, and a lone one always", [Weights, Size], ([weights, size]) => {
-    const picker = Internal.smooth(new Map())
-    const all = weighted(...weights)
-    for (let n = 0; n < 100; n++) {
-      const offered = some(all.slice(0, 1 + ((n * size) % all.length)))
-      assert.include(offered, picker.pick(offered, context))
-      const lone = some([all[n % all.length]!])
-      assert.strictEqual(picker.pick(lone, context), lone[0])
-    }
-  })
-
+  // Vector 11, Finagle `BalancerTest.scala`.
   it("another order of the same set loses no cursor", () => {
     const picker = Internal.smooth(new Map())
-    const [a, b, c] = weighted(5, 1, 1) as ReadonlyArray<Candidate.Candidate>
-    const first = picks(picker, some([a!, b!, c!]), 3)
-    assert.strictEqual(first + picks(picker, some([c!, b!, a!]), 4), "aabacaa")
+    const [a, b, c] = weighted(5, 1, 1)
+    const first = picks(picker, [a, b!, c!], 3)
+    assert.strictEqual(first + picks(picker, [c!, b!, a], 4), "aabacaa")
   })
 
   it("a key that was out goes on where it was: no burst makes up for the time", () => {
@@ -164,6 +167,16 @@ describe("RoundRobin", () => {
     const without = picks(picker, some(all.slice(0, 2)), 1000)
     assert.strictEqual(count(without, "a"), 500)
     assert.strictEqual(picks(picker, all, 30), "cab".repeat(10))
+  })
+
+  // Vector 10, undici `test/node-test/balanced-pool.js`: there a refusal takes weight away, here a bench is a filter.
+  it("a key that refuses once misses its turns of that time alone: a, bcbcbc, and on", () => {
+    const picker = Internal.smooth(new Map())
+    const all = weighted(1, 1, 1)
+    assert.strictEqual(picks(picker, all, 1), "a")
+    assert.strictEqual(picks(picker, some(all.slice(1)), 6), "bcbcbc")
+    const after = picks(picker, all, 30)
+    for (const { id } of all) assert.strictEqual(count(after, id), 10)
   })
 
   it("what has piled up beyond bounds is cut off", () => {
@@ -200,65 +213,56 @@ describe("RoundRobin", () => {
       }).pipe(Random.withSeed("changing sets"))
   )
 
-  it.effect("keys that come and go leave nothing behind", () => {
-    const cursors = new Map<string, Internal.Cursor>()
-    const selector = { name: "spied", make: Effect.succeed(Internal.smooth(cursors)) }
-    return Effect.gen(function* () {
-      const pool = yield* KeyPool.KeyPool
-      for (let n = 0; n < 100; n++) {
-        yield* pool.add({ id: `n${n}`, secret: `sk-or-v1-${200_000 + n}` })
-        yield* Effect.replicateEffect(served, 5)
-        if (n >= 3) yield* pool.remove(`n${n - 3}`)
-      }
-      assert.deepStrictEqual([...cursors.keys()], ["a", "n97", "n98", "n99"])
-    }).pipe(Effect.provide(running(Selector.layer(selector), [{ id: "a" }])))
-  })
-
   describe("in a balancer", () => {
-    const abc = [{ id: "a", weight: 5 }, { id: "b" }, { id: "c" }]
+    const selector = RoundRobin.make()
 
     it.effect("weights 5, 1, 1 serve a a b a c a a", () =>
-      Effect.gen(function* () {
-        const ids = yield* Effect.replicateEffect(served, 14)
-        assert.strictEqual(ids.join(""), "aabacaaaabacaa")
-      }).pipe(Effect.provide(running(RoundRobin.layer(), abc)))
+      using({ selector, keys: [...keys("a", { weight: 5 }), ...keys("b c")] }, function* ({ balancer }) {
+        assert.strictEqual((yield* idsOf(balancer, 14)).join(""), "aabacaaaabacaa")
+      })
     )
 
-    it.effect("each balancer has a cursor of its own, also where they share the selector", () => {
-      const selector = RoundRobin.layer()
-      return Effect.gen(function* () {
-        const other = yield* Balancer.make()
-        yield* Effect.replicateEffect(served, 2)
-        assert.strictEqual(yield* other.use((lease) => Effect.succeed(lease.key.id)), "a")
-        assert.strictEqual(yield* served, "c")
-      }).pipe(
-        Effect.provide(Layer.merge(running(selector, [{ id: "a" }, { id: "b" }, { id: "c" }]), selector))
-      )
-    })
+    // Vector 6, Envoy `round_robin_lb_test.cc`: there the schedule starts anew, here what is owed is carried over.
+    it.effect("weights that are swapped count from the next pick on", () =>
+      using({ selector, keys: [...keys("a"), ...keys("b", { weight: 2 })] }, function* ({ balancer, pool }) {
+        assert.strictEqual((yield* idsOf(balancer, 6)).join(""), "babbab")
+        yield* pool.change("a", { weight: 2 })
+        yield* pool.change("b", { weight: 1 })
+        assert.strictEqual((yield* idsOf(balancer, 6)).join(""), "abaaba")
+      })
+    )
+
+    it.effect("each balancer has a cursor of its own, also where they share the selector", () =>
+      Effect.gen(function* () {
+        const [one, other] = [yield* Balancer.Balancer, yield* Balancer.make()]
+        yield* idsOf(one, 2)
+        assert.deepStrictEqual(yield* idsOf(other, 1), ["a"])
+        assert.deepStrictEqual(yield* idsOf(one, 1), ["c"])
+      }).pipe(Effect.provide(Layer.merge(layerOf({ selector, keys: keys("a b c") }), RoundRobin.layer())))
+    )
 
     it.effect("a benched key is skipped, and returns without a burst", () =>
-      Effect.gen(function* () {
-        const pool = yield* KeyPool.KeyPool
-        const balancer = yield* Balancer.Balancer
+      using({ selector, keys: keys("a b c") }, function* ({ balancer, pool }) {
         yield* balancer.use(() => Effect.void, {
           outcome: () => Outcome.faulted({ scope: "key", reason: "exhausted" })
         })
-        const without = yield* Effect.replicateEffect(served, 100)
-        assert.notInclude(without, "a")
+        assert.notInclude(yield* idsOf(balancer, 100), "a")
         assert.isTrue(yield* pool.readmit("key", "a"))
-        const back = (yield* Effect.replicateEffect(served, 9)).join("")
-        assert.strictEqual(count(back, "a"), 3)
-      }).pipe(Effect.provide(running(RoundRobin.layer(), [{ id: "a" }, { id: "b" }, { id: "c" }])))
+        assert.strictEqual(count((yield* idsOf(balancer, 9)).join(""), "a"), 3)
+      })
     )
 
-    it.effect("a changed weight counts from the next pick on", () =>
-      Effect.gen(function* () {
+    it.effect("keys that come and go leave no cursor behind", () => {
+      const cursors = new Map<string, Internal.Cursor>()
+      const spied = { name: "spied", make: Effect.succeed(Internal.smooth(cursors)) }
+      return Effect.gen(function* () {
+        const balancer = yield* Balancer.Balancer
         const pool = yield* KeyPool.KeyPool
-        yield* Effect.replicateEffect(served, 6)
-        yield* pool.change("c", { weight: 4 })
-        const ids = (yield* Effect.replicateEffect(served, 60)).join("")
-        assert.deepStrictEqual([count(ids, "a"), count(ids, "b"), count(ids, "c")], [10, 10, 40])
-      }).pipe(Effect.provide(running(RoundRobin.layer(), [{ id: "a" }, { id: "b" }, { id: "c" }])))
-    )
+        yield* pool.add({ id: "new", secret: "sk-0000001" })
+        yield* idsOf(balancer, 5)
+        yield* pool.remove("new")
+        assert.deepStrictEqual([...cursors.keys()], ["a"])
+      }).pipe(Effect.provide(layerOf({ selector: spied, keys: keys("a") })))
+    })
   })
 })

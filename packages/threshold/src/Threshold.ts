@@ -132,6 +132,11 @@ const inTurn = (floor: number): Selector.Picker => {
       if (current === undefined || isBelow(current)) current = next
       return next
     },
+    rank: Selector.rankBy((candidate) => {
+      // Those below the floor come last, the richest of them first.
+      if (isBelow(candidate)) return Number.MAX_SAFE_INTEGER - candidate.credit!
+      return candidate.id === current?.id ? -1 : candidate.tier
+    }),
     forget: (id) => {
       if (current?.id === id) current = undefined
     }

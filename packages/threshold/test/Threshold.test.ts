@@ -1,58 +1,29 @@
-import { Balancer, type Candidate, Errors, type Key, KeyPool, Outcome, type Selector } from "@evenkeel/core"
+import { Outcome } from "@evenkeel/core"
+import type { Candidate } from "@evenkeel/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Array as Arr, Clock, Effect, Layer, Random, Schema } from "effect"
+import { Array as Arr, Clock, Effect, Random, Schema } from "effect"
 import { TestClock } from "effect/testing"
+import {
+  idsOf,
+  key as keyOf,
+  keys as keysOf,
+  type Parts,
+  refusalOf,
+  type Setup,
+  using
+} from "../../core/test/utils.ts"
+import { SelectorLaws } from "@evenkeel/testkit"
 import { Threshold } from "../src/index.ts"
 
-// Frozen: a strategy that wrote to a candidate, or to the list, would throw.
-const candidate = (id: string, traits: Partial<Candidate.Candidate> = {}): Candidate.Candidate =>
-  Object.freeze({
-    id,
-    account: undefined,
-    workspace: undefined,
-    weight: 1,
-    tier: 0,
-    labels: {},
-    inFlight: 0,
-    maxInFlight: Infinity,
-    credit: undefined,
-    latency: undefined,
-    ...traits
-  })
+const { candidate } = SelectorLaws
 
-type Candidates = Arr.NonEmptyReadonlyArray<Candidate.Candidate>
+// A context without chance: this strategy must not need any.
+const context = SelectorLaws.context()
 
-const some = (candidates: ReadonlyArray<Candidate.Candidate>): Candidates => {
+const some = <A>(candidates: ReadonlyArray<A>): Arr.NonEmptyReadonlyArray<A> => {
   if (!Arr.isReadonlyArrayNonEmpty(candidates)) throw new Error("no candidates")
-  return Object.freeze(candidates)
+  return candidates
 }
-
-const context: Candidate.PickContext = {
-  attempt: 0,
-  nowMillis: 0,
-  random: () => {
-    throw new Error("this strategy must not need chance")
-  },
-  affinity: undefined,
-  upstream: undefined,
-  tokens: undefined,
-  estimate: undefined
-}
-
-const running = (
-  selector: Layer.Layer<Selector.Selector>,
-  keys: ReadonlyArray<Key.Traits & { readonly id: string }>
-) =>
-  Balancer.layer.pipe(
-    Layer.provide(selector),
-    Layer.provideMerge(
-      KeyPool.layer({ keys: keys.map((key, i) => ({ ...key, secret: `sk-or-v1-${100_000 + i}` })) })
-    )
-  )
-
-const served = Effect.flatMap(Balancer.Balancer, (balancer) =>
-  balancer.use((lease) => Effect.succeed(lease.key.id))
-)
 
 const key = (id: string, credit: number | undefined, traits: Partial<Candidate.Candidate> = {}) =>
   candidate(id, { credit, ...traits })
@@ -63,11 +34,8 @@ const serve = (options: Threshold.Options, ...sets: ReadonlyArray<ReadonlyArray<
     sets.map((set) => picker.pick(some(set), context).id).join("")
   )
 
-const read = (id: string, remaining: number | undefined) =>
-  Effect.gen(function* () {
-    const pool = yield* KeyPool.KeyPool
-    yield* pool.credit(id, { remaining, requestedAt: yield* Clock.currentTimeMillis })
-  })
+const read = ({ pool }: Parts, id: string, remaining: number | undefined) =>
+  Effect.flatMap(Clock.currentTimeMillis, (requestedAt) => pool.credit(id, { remaining, requestedAt }))
 
 const Credit = Schema.UndefinedOr(Schema.Int.check(Schema.isBetween({ minimum: -2, maximum: 20 })))
 const Keys = Schema.Array(
@@ -76,6 +44,13 @@ const Keys = Schema.Array(
 const WhenAllBelow = Schema.Literals(["fail", "richest"])
 
 describe("Threshold", () => {
+  // The order of the pool is the order of use: that is what the strategy is for.
+  for (const whenAllBelow of ["fail", "richest"] as const) {
+    it.effect(`keeps the laws of selectors, in the order of the pool: ${whenAllBelow}`, () =>
+      SelectorLaws.check(Threshold.make({ floor: 10, whenAllBelow }), { ordered: true })
+    )
+  }
+
   it.effect("stays on a key down to the floor, then takes the next", () =>
     Effect.gen(function* () {
       const sequence = yield* serve(
@@ -167,7 +142,7 @@ describe("Threshold", () => {
   )
 
   it.effect.prop(
-    "chooses one of the candidates: one above the floor if there is one, and otherwise the richest",
+    "chooses one above the floor if there is one, and otherwise the richest",
     [Schema.Array(Keys).check(Schema.isBetweenLength(1, 8)), WhenAllBelow],
     ([sets, whenAllBelow]) =>
       Effect.gen(function* () {
@@ -175,14 +150,12 @@ describe("Threshold", () => {
         for (const set of sets) {
           const candidates = some(set.map((traits, i) => candidate(`k${i}`, traits)))
           const chosen = pick(candidates, context)
-          assert.include(candidates, chosen)
           const most = Math.max(...candidates.map(({ credit }) => credit ?? Infinity))
           const credit = chosen.credit ?? Infinity
           if (most >= 10) assert.isAtLeast(credit, 10)
           else assert.strictEqual(credit, most)
-          // Nothing has changed, so nothing is chosen anew; and a lone candidate is chosen whatever it has.
+          // Nothing has changed, so nothing is chosen anew.
           assert.strictEqual(pick(candidates, context), chosen)
-          assert.strictEqual(pick(some([candidates.at(-1)!]), context), candidates.at(-1))
         }
       })
   )
@@ -218,86 +191,82 @@ describe("Threshold", () => {
   })
 
   describe("in a balancer", () => {
-    const abc = [{ id: "a", maxInFlight: 2 }, { id: "b" }, { id: "c" }]
+    const abc = [keyOf("a", { maxInFlight: 2 }), ...keysOf("b c")]
+    const ids = ["a", "b", "c"]
+    const balanced = (options?: Threshold.Options): Setup => ({
+      selector: Threshold.make(options),
+      keys: abc
+    })
     /** One use that costs a dollar. */
-    const dollar = Effect.flatMap(Balancer.Balancer, (balancer) =>
+    const dollar = ({ balancer }: Parts) =>
       balancer.use((lease) => Effect.succeed(lease.key.id), { outcome: () => Outcome.success(1) })
-    )
 
     it.effect("uses keys up one after the other, each down to the floor, and then says why", () =>
-      Effect.gen(function* () {
-        yield* Effect.forEach(abc, ({ id }) => read(id, 12))
-        const ids = yield* Effect.replicateEffect(dollar, 9)
-        assert.strictEqual(ids.join(""), "aaabbbccc")
-        const error = yield* Effect.flip(dollar)
-        assert.instanceOf(error, Errors.NoEligibleKey)
+      using(balanced({ floor: 10 }), function* (parts) {
+        yield* Effect.forEach(ids, (id) => read(parts, id, 12))
+        assert.strictEqual((yield* Effect.replicateEffect(dollar(parts), 9)).join(""), "aaabbbccc")
+        const error = yield* refusalOf(dollar(parts))
         assert.deepStrictEqual(
           error.keys.map(({ keyId, reason }) => [keyId, reason]),
-          [
-            ["a", "below-floor"],
-            ["b", "below-floor"],
-            ["c", "below-floor"]
-          ]
+          ids.map((id) => [id, "below-floor"])
         )
         yield* TestClock.adjust("1 minute")
-        yield* read("b", 11)
-        assert.strictEqual(yield* dollar, "b")
-      }).pipe(Effect.provide(running(Threshold.layer({ floor: 10 }), abc)))
+        yield* read(parts, "b", 11)
+        assert.strictEqual(yield* dollar(parts), "b")
+      })
     )
 
     it.effect("richest goes on below the floor, down to nothing", () =>
-      Effect.gen(function* () {
-        yield* Effect.forEach(abc, ({ id }) => read(id, 3))
-        const ids = yield* Effect.replicateEffect(dollar, 9)
-        assert.strictEqual(ids.join(""), "abcabcabc")
-        const error = yield* Effect.flip(dollar)
+      using(balanced({ floor: 10, whenAllBelow: "richest" }), function* (parts) {
+        yield* Effect.forEach(ids, (id) => read(parts, id, 3))
+        assert.strictEqual((yield* Effect.replicateEffect(dollar(parts), 9)).join(""), "abcabcabc")
+        const error = yield* refusalOf(dollar(parts))
         assert.deepStrictEqual(
           error.keys.map(({ reason }) => reason),
           ["exhausted", "exhausted", "exhausted"]
         )
-      }).pipe(Effect.provide(running(Threshold.layer({ floor: 10, whenAllBelow: "richest" }), abc)))
+      })
     )
 
     it.effect("the surplus of a saturated key goes to the next, and the key goes on when it has room", () =>
-      Effect.gen(function* () {
-        const balancer = yield* Balancer.Balancer
+      using(balanced(), function* ({ balancer }) {
         const leases = yield* Effect.replicateEffect(balancer.lease(), 4)
         assert.strictEqual(leases.map((lease) => lease.key.id).join(""), "aabb")
         yield* leases[0]!.settle(Outcome.success())
-        assert.strictEqual(yield* served, "a")
-      }).pipe(Effect.provide(running(Threshold.layer(), abc)))
+        assert.deepStrictEqual(yield* idsOf(balancer, 1), ["a"])
+      })
     )
 
     it.effect("a reading below the floor moves on, a later top-up does not move back", () =>
-      Effect.gen(function* () {
-        assert.strictEqual(yield* served, "a")
-        yield* read("a", 9)
-        assert.strictEqual(yield* served, "b")
-        yield* read("a", 500)
-        assert.strictEqual(yield* served, "b")
-        yield* read("b", 0.5)
-        assert.strictEqual(yield* served, "a")
-      }).pipe(Effect.provide(running(Threshold.layer(), abc)))
+      using(balanced(), function* (parts) {
+        const served = idsOf(parts.balancer, 1)
+        assert.deepStrictEqual(yield* served, ["a"])
+        yield* read(parts, "a", 9)
+        assert.deepStrictEqual(yield* served, ["b"])
+        yield* read(parts, "a", 500)
+        assert.deepStrictEqual(yield* served, ["b"])
+        yield* read(parts, "b", 0.5)
+        assert.deepStrictEqual(yield* served, ["a"])
+      })
     )
 
     it.effect("estimates of requests in flight count against the floor", () =>
-      Effect.gen(function* () {
-        const balancer = yield* Balancer.Balancer
-        yield* Effect.forEach(abc, ({ id }) => read(id, 10.5))
-        const leases = yield* Effect.replicateEffect(balancer.lease({ estimate: 1 }), 3)
+      using(balanced(), function* (parts) {
+        yield* Effect.forEach(ids, (id) => read(parts, id, 10.5))
+        const leases = yield* Effect.replicateEffect(parts.balancer.lease({ estimate: 1 }), 3)
         assert.strictEqual(leases.map((lease) => lease.key.id).join(""), "abc")
-      }).pipe(Effect.provide(running(Threshold.layer(), abc)))
+      })
     )
 
     it.effect("removing the current key moves on, and adding it again does not move back", () =>
-      Effect.gen(function* () {
-        const pool = yield* KeyPool.KeyPool
-        assert.strictEqual(yield* served, "a")
+      using(balanced(), function* ({ balancer, pool }) {
+        const served = idsOf(balancer, 1)
+        assert.deepStrictEqual(yield* served, ["a"])
         yield* pool.remove("a")
-        assert.strictEqual(yield* served, "b")
-        yield* pool.add({ id: "a", secret: "sk-or-v1-999999" })
-        assert.strictEqual(yield* served, "b")
-      }).pipe(Effect.provide(running(Threshold.layer(), abc)))
+        assert.deepStrictEqual(yield* served, ["b"])
+        yield* pool.add(keyOf("a"))
+        assert.deepStrictEqual(yield* served, ["b"])
+      })
     )
   })
 })

@@ -39,5 +39,14 @@ export const smooth = (cursors: Map<string, Cursor>): Picker => ({
     lead!.owed -= 1
     return chosen
   },
+  rank: (candidates) => {
+    const total = candidates.reduce((sum, { weight }) => sum + weight, 0)
+    const next = candidates.map((candidate) => {
+      const owed = cursors.get(candidate.id)?.owed ?? 0
+      return [candidate, Math.max(-mostOwed, Math.min(mostOwed, owed)) + candidate.weight / total] as const
+    })
+    next.sort(([, a], [, b]) => (Math.abs(a - b) <= slack ? 0 : b - a))
+    return next.map(([candidate]) => candidate)
+  },
   forget: (id) => void cursors.delete(id)
 })
