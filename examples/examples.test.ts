@@ -3,7 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Simulator } from "@evenkeel/testkit"
 import { Effect, Redacted } from "effect"
 import { execFile } from "node:child_process"
-import { readFileSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
 
@@ -80,6 +81,59 @@ describe("examples", () => {
           "openai/gpt-4o-mini"
         ])
       }).pipe(Effect.provide(Simulator.layer()))
+  )
+
+  const folder = Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "evenkeel-lab-"))),
+    (path) => Effect.sync(() => rmSync(path, { recursive: true }))
+  )
+
+  it.live("the lab prints a table of all strategies and writes a chart", () =>
+    Effect.gen(function* () {
+      const path = yield* folder
+      const printed = yield* run("lab/main.ts", ["stale-credit-1", "--svg", path])
+      assert.match(printed, /^## stale-credit-1\n/)
+      assert.include(printed, "| least-in-flight |")
+      assert.include(printed, "](stale-credit-1.svg)")
+      assert.deepStrictEqual(readdirSync(path), ["stale-credit-1.svg"])
+      assert.match(readFileSync(join(path, "stale-credit-1.svg"), "utf8"), /^<svg [\s\S]*<\/svg>\n$/)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("the lab takes scenarios and traces from files, and gives JSON that is the same each time", () =>
+    Effect.gen(function* () {
+      const path = join(yield* folder, "mine.json")
+      const trace = join(import.meta.dirname, "lab/trace.example.jsonl")
+      writeFileSync(
+        path,
+        JSON.stringify({
+          name: "mine",
+          seconds: 60,
+          arrivals: { kind: "poisson", perSecond: 5 },
+          keys: [{ id: "a" }]
+        })
+      )
+      const [first, second] = [
+        yield* run("lab/main.ts", [path, "--json", "--trace", trace]),
+        yield* run("lab/main.ts", [path, "--json", "--trace", trace])
+      ]
+      assert.strictEqual(first, second)
+      const [report] = JSON.parse(first)
+      assert.strictEqual(report.strategies[0].requests, 6)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("the lab names the field of a scenario that is none", () =>
+    Effect.gen(function* () {
+      const path = join(yield* folder, "broken.json")
+      writeFileSync(
+        path,
+        JSON.stringify({ name: "broken", seconds: -1, arrivals: { kind: "poisson", perSecond: 5 }, keys: [] })
+      )
+      const error = yield* Effect.flip(run("lab/main.ts", [path]))
+      const { stderr, stdout } = error as { readonly stdout?: string; readonly stderr?: string }
+      assert.include(`${stdout}${stderr}`, "seconds: Expected a number from 1 to 604,800, got -1")
+    }).pipe(Effect.scoped)
   )
 
   it.live("the demo names the line of a prompt that is none", () =>

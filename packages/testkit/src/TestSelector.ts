@@ -105,9 +105,9 @@ export const recording = (inner: Selector.Selector): Layer.Layer<Selector.Select
         keep(picks, { chosen: chosen.id, offered, context: { ...context } })
         return chosen
       },
-      settled: (candidate, outcome, timing) => {
+      settled: (candidate, outcome, timing, context) => {
         keep(settlements, { id: candidate.id, outcome, elapsedMillis: timing.elapsedMillis })
-        picker.settled?.(candidate, outcome, timing)
+        picker.settled?.(candidate, outcome, timing, context)
       }
     }))
   }

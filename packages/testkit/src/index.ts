@@ -1,5 +1,7 @@
 /**
  * Tests of programs that speak to OpenRouter, without OpenRouter.
  */
+export * as Lab from "./Lab.ts"
+export * as SelectorLaws from "./SelectorLaws.ts"
 export * as Simulator from "./Simulator.ts"
 export * as TestSelector from "./TestSelector.ts"
