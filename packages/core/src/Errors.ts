@@ -68,7 +68,8 @@ export const noEligibleKey = (
 
 /**
  * The deadline of the whole call has passed: over all attempts and waits. `attempts` is what failed before, `lastError`
- * the error of the last of them, and `inFlight` the key whose use was cut off.
+ * the error of the last of them, and `inFlight` the key whose use was cut off. Without one the request was waiting for a
+ * key: `keys` and `retryAt` say for what, as those of `NoEligibleKey`.
  *
  * **Gotchas**
  *
@@ -77,13 +78,16 @@ export const noEligibleKey = (
 export class DeadlineExceeded extends Data.TaggedError("DeadlineExceeded")<{
   readonly timeoutMillis: number
   readonly inFlight: string | undefined
+  readonly keys: ReadonlyArray<KeyVerdict>
+  readonly retryAt: number | undefined
   readonly attempts: ReadonlyArray<Attempt>
   readonly lastError: unknown
 }> {
   override get message(): string {
     const failed = this.attempts.length === 0 ? "" : ` after ${this.attempts.length} failed attempts`
     const where = this.inFlight === undefined ? "" : `, with a request in flight on ${this.inFlight}`
-    return `The deadline of ${this.timeoutMillis} ms has passed${failed}${where}`
+    const keys = this.keys.map((key) => `; ${key.keyId} ${describe(key)}`).join("")
+    return `The deadline of ${this.timeoutMillis} ms has passed${failed}${where}${keys}`
   }
 }
 

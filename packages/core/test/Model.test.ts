@@ -183,7 +183,7 @@ class Program {
     const what = this.roll(10)
     model.close(use, what < 5)
     if (what < 5) {
-      model.suspects.delete(member.id)
+      if (model.isMember(member)) model.suspects.delete(member.id)
       model.lift(use, upstream)
       end(Exit.succeed("ok"))
     } else if (what < 7) end(this.pickOf([Exit.fail("no"), Exit.die("bug")]))

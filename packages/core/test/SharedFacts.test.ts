@@ -1,8 +1,19 @@
-import { Balancer, Errors, KeyPool, Outcome, SharedFacts } from "@evenkeel/core"
+import { Balancer, Errors, KeyPool, Outcome, SharedFacts, type Filter } from "@evenkeel/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Layer, PubSub, Stream } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, PubSub, Queue, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { failureOf, fault, holding, key, layerOf, ok, start, stateOf, type Parts } from "./utils.ts"
+import {
+  failureOf,
+  fault,
+  holding,
+  key,
+  layerOf,
+  ok,
+  start,
+  stateOf,
+  type Parts,
+  type Setup
+} from "./utils.ts"
 
 const minute = 60_000
 
@@ -28,15 +39,24 @@ const spread = Effect.gen(function* () {
   for (let n = 0; n < 10; n++) yield* Effect.yieldNow
 })
 
+const build = (setup: Setup) =>
+  Effect.map(Layer.build(Layer.fresh(layerOf(setup))), (context): Parts => ({
+    balancer: context.mapUnsafe.get(Balancer.Balancer.key) as Parts["balancer"],
+    pool: context.mapUnsafe.get(KeyPool.KeyPool.key) as Parts["pool"]
+  }))
+
+const only =
+  (id: string): Filter.Filter =>
+  (candidate) =>
+    candidate.id === id
+      ? undefined
+      : { reason: "other", scope: "request", since: undefined, until: undefined }
+
 /** Two processes that share keys, and their wire. */
 const two = Effect.gen(function* () {
   const { member, said } = yield* wire
   const keys = [key("a", { account: "A" }), key("b", { account: "A" }), key("c")]
-  const process = (name: string) =>
-    Effect.map(Layer.build(Layer.fresh(layerOf({ keys, shared: member(name) }))), (context): Parts => ({
-      balancer: context.mapUnsafe.get(Balancer.Balancer.key) as Parts["balancer"],
-      pool: context.mapUnsafe.get(KeyPool.KeyPool.key) as Parts["pool"]
-    }))
+  const process = (name: string) => build({ keys, shared: member(name) })
   const one = yield* process("one")
   const other = yield* process("other")
   yield* spread
@@ -138,13 +158,155 @@ describe("SharedFacts", () => {
 
   it.effect("a fact about what this process does not have changes nothing", () =>
     Effect.gen(function* () {
-      const { one, other } = yield* two
-      yield* other.pool.remove("a")
-      yield* failureOf(one.balancer.use(() => fault("key", "rejected")))
+      const { member, said } = yield* wire
+      const { pool } = yield* build({ keys: [key("b")], shared: member("one") })
       yield* spread
-      assert.deepStrictEqual(yield* benched(other), [])
+      const shared = member("other")
+      shared.publish({ _tag: "Draining", keyId: "a" })
+      shared.publish({ _tag: "Learnt", keyId: "a", account: "A", workspace: undefined })
+      shared.publish({ _tag: "CreditRead", keyId: "a", reading: { remaining: 1 }, debited: 0 })
+      shared.publish({ _tag: "Debited", keyId: "a", usd: 1 })
+      yield* spread
+      assert.deepStrictEqual(
+        (yield* pool.snapshot).keys.map(({ id, ineligible }) => [id, ineligible]),
+        [["b", undefined]]
+      )
+      assert.strictEqual(said.length, 4)
     })
   )
+
+  it.effect(
+    "draining, resuming, removing and adding keys reach the other, and so does what is learnt of an owner",
+    () =>
+      Effect.gen(function* () {
+        const { one, other, said } = yield* two
+        const events: Array<unknown> = []
+        yield* start(Stream.runForEach(other.pool.changes, (event) => Effect.sync(() => events.push(event))))
+        yield* start(one.pool.drain("a"))
+        yield* one.pool.learn("c", { account: "C" })
+        yield* spread
+        assert.strictEqual((yield* stateOf(other.pool, "a")).ineligible?.reason, "draining")
+        assert.strictEqual((yield* stateOf(other.pool, "c")).account, "C")
+        yield* other.pool.resume("a")
+        yield* one.pool.remove("b")
+        yield* one.pool.add(key("d"))
+        yield* spread
+        assert.strictEqual((yield* stateOf(one.pool, "a")).ineligible, undefined)
+        assert.deepStrictEqual(
+          (yield* other.pool.snapshot).keys.map(({ id }) => id),
+          ["a", "c"]
+        )
+        assert.deepInclude(events, { _tag: "KeyMissing", keyId: "d" })
+        // Each was said once, by the one whose doing it was.
+        assert.deepStrictEqual(
+          said.map(([name, { _tag }]) => `${name} ${_tag}`),
+          ["one Draining", "one Learnt", "other Resumed", "one Removed", "one Added"]
+        )
+      })
+  )
+
+  it.effect("a reading reaches the other, and is debited with what it does not contain", () =>
+    Effect.gen(function* () {
+      const { one, other } = yield* two
+      yield* TestClock.adjust(minute)
+      yield* one.balancer.use(() => ok, { filter: only("a"), outcome: () => Outcome.success(2) })
+      yield* one.pool.credit("a", { remaining: 10, lag: 30_000 })
+      yield* spread
+      assert.strictEqual((yield* stateOf(one.pool, "a")).credit, 8)
+      assert.strictEqual((yield* stateOf(other.pool, "a")).credit, 8)
+    })
+  )
+
+  describe("the load of the others", () => {
+    const load = (keys: ReadonlyArray<SharedFacts.FleetLoad>, alone = false): SharedFacts.Fact => ({
+      _tag: "Load",
+      keys,
+      alone
+    })
+    const own = (told: ReadonlyArray<() => ReadonlyArray<SharedFacts.OwnLoad>>) => told[0]!()[0]!
+
+    /** A pool that hears what the test says, and tells what it has when it is asked. */
+    const listening = Effect.gen(function* () {
+      const facts = yield* Queue.unbounded<SharedFacts.Fact>()
+      const loads: Array<() => ReadonlyArray<SharedFacts.OwnLoad>> = []
+      const shared: SharedFacts.SharedFacts = {
+        name: "test",
+        publish: () => {},
+        facts: Stream.fromQueue(facts),
+        attach: (load) => {
+          loads.push(load)
+          return () => void loads.splice(loads.indexOf(load), 1)
+        }
+      }
+      const keys = [key("a", { maxInFlight: 3 })]
+      const parts = yield* build({ keys, shared })
+      const hear = (fact: SharedFacts.Fact) => Effect.andThen(Queue.offer(facts, fact), spread)
+      return { ...parts, hear, loads }
+    })
+
+    it.effect(
+      "counts against maxInFlight, goes when it goes, and serves who waits; draining goes by own uses",
+      () =>
+        Effect.gen(function* () {
+          const { balancer, hear, pool } = yield* listening
+          const { held, use } = holding()
+          yield* hear(load([{ keyId: "a", inFlight: 2, held: 0, users: 1 }]))
+          yield* start(balancer.use(use))
+          yield* start(balancer.use(use))
+          assert.deepStrictEqual([held.length, (yield* stateOf(pool, "a")).inFlight], [1, 3])
+          yield* hear(load([]))
+          assert.deepStrictEqual([held.length, (yield* stateOf(pool, "a")).inFlight], [2, 2])
+          yield* hear(load([{ keyId: "a", inFlight: 9, held: 0, users: 1 }]))
+          const drained = yield* start(pool.drain("a"))
+          for (const { end } of held) end(Exit.void)
+          yield* Fiber.join(drained)
+          assert.strictEqual((yield* stateOf(pool, "a")).inFlight, 9)
+        })
+    )
+
+    it.effect("what is set aside is told first and spent then; without the others all may be spent", () =>
+      Effect.gen(function* () {
+        const { balancer, hear, loads, pool } = yield* listening
+        const { held, use } = holding()
+        yield* hear(load([{ keyId: "a", inFlight: 0, held: 0, users: 1 }]))
+        yield* pool.credit("a", { remaining: 6 })
+        // Nothing is set aside yet.
+        yield* start(balancer.use(use, { estimate: 1 }))
+        assert.strictEqual(held.length, 0)
+        assert.deepStrictEqual(own(loads), { keyId: "a", inFlight: 0, held: 2, capped: true, spent: 0 })
+        yield* hear(load([{ keyId: "a", inFlight: 0, held: 2, users: 1 }]))
+        assert.strictEqual(held.length, 1)
+        // 6, less 2 of the other and 1 of its own; 2 were told, and 1 of them is held.
+        yield* start(balancer.use(use, { estimate: 1.5 }))
+        assert.strictEqual(held.length, 1)
+        const refused = yield* failureOf(balancer.use(use, { estimate: 3.5 }))
+        assert.strictEqual(refused._tag, "NoEligibleKey")
+        // What was wanted is set aside next.
+        assert.isAtLeast(own(loads).held, 2.5)
+        yield* hear(load([{ keyId: "a", inFlight: 0, held: 2, users: 1 }]))
+        assert.strictEqual(held.length, 2)
+        yield* hear(load([], true))
+        yield* start(balancer.use(use, { estimate: 3.5 }))
+        assert.strictEqual(held.length, 3)
+      })
+    )
+
+    it.effect("what others have spent is debited", () =>
+      Effect.gen(function* () {
+        const { hear, pool } = yield* listening
+        yield* pool.credit("a", { remaining: 6 })
+        yield* hear({ _tag: "Debited", keyId: "a", usd: 2 })
+        assert.strictEqual((yield* stateOf(pool, "a")).credit, 4)
+      })
+    )
+
+    it.effect("it is read no more once the pool is gone", () =>
+      Effect.gen(function* () {
+        const { loads } = yield* Effect.scoped(listening)
+        assert.strictEqual(loads.length, 0)
+      })
+    )
+  })
 
   it.effect("facts from elsewhere stop with the pool's scope", () =>
     Effect.gen(function* () {

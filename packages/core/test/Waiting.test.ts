@@ -232,6 +232,22 @@ describe("Waiting", () => {
     )
   })
 
+  describe("for what a probe meets", () => {
+    it.effect("though another key is out of credit until a known time", () =>
+      using({ keys: keys("a b"), retry: patient("30 seconds") }, function* ({ balancer, pool }) {
+        yield* pool.bench({ scope: "key", id: "a", reason: "rejected", for: "1 minute" })
+        yield* pool.bench({ scope: "key", id: "b", reason: "exhausted", for: "1 hour" })
+        yield* TestClock.adjust("1 minute")
+        const { held, use } = holding()
+        const probe = yield* start(balancer.use(use))
+        const other = yield* start(balancer.use((lease) => Effect.succeed(lease.key.id)))
+        assert.strictEqual(yield* waiting(pool), 1)
+        held[0]!.end(Exit.void)
+        assert.strictEqual(yield* Fiber.join(other), "a")
+        yield* Fiber.join(probe)
+      })
+    )
+  })
   describe("for no longer than", () => {
     it.effect("maxWait 0: refused at once, with the time to come back", () =>
       Effect.forEach([{ balancer: { maxWait: 0 } }, {}], (options) =>

@@ -148,7 +148,7 @@ export class Model {
       all.some(({ hopeless, until }) => !hopeless && until <= latest && until < Infinity)
     )
       return true
-    return all.some(({ verdict }) => verdict === "probing") && all.every(({ until }) => until === Infinity)
+    return all.some(({ verdict }) => verdict === "probing")
   }
 
   // --- what happens ---------------------------------------------------------

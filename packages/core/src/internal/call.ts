@@ -7,7 +7,14 @@ import type * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import type { LeaseOptions } from "../Balancer.ts"
 import type { PickContext } from "../Candidate.ts"
-import { DeadlineExceeded, noEligibleKey, type Attempt, type NoEligibleKey } from "../Errors.ts"
+import {
+  DeadlineExceeded,
+  noEligibleKey,
+  type Attempt,
+  type KeyVerdict,
+  type NoEligibleKey
+} from "../Errors.ts"
+import { earliest } from "../Explanation.ts"
 import type * as Outcome from "../Outcome.ts"
 import type { Demand } from "./demand.ts"
 import { refusals } from "./explain.ts"
@@ -21,6 +28,7 @@ import * as Trace from "./trace.ts"
 export type Refusal = NoEligibleKey | DeadlineExceeded
 
 const noAttempts: ReadonlyArray<Attempt> = []
+const noKeys: ReadonlyArray<KeyVerdict> = []
 
 export class Call {
   readonly room: Room
@@ -163,7 +171,12 @@ export class Call {
       const upstream = this.options?.upstream
       events.emit({ _tag: "TimedOut", at: this.now(), upstream, attempts: attempts.length })
     }
-    return quietly(() => new DeadlineExceeded({ timeoutMillis, inFlight, attempts, lastError }))
+    const keys =
+      inFlight === undefined ? refusals(this.room.engine, this.demand(this.upstreams()[0])) : noKeys
+    const retryAt = earliest(keys)
+    return quietly(
+      () => new DeadlineExceeded({ timeoutMillis, inFlight, keys, retryAt, attempts, lastError })
+    )
   }
 }
 

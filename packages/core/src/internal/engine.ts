@@ -410,7 +410,6 @@ export class Engine {
     // The pool has closed: no alarm rings any more, and nobody should be left alone with a time.
     if (this.options.due(-Infinity)) return undefined
     let busy = false
-    let probing = false
     let until = Infinity
     let returns = Infinity
     const blocked = this.domains.blocked(demand.context)
@@ -419,25 +418,22 @@ export class Engine {
       // It could serve by now, and the next round will see to it: at once.
       if (no === undefined) return { busy: true, returns, until: demand.context.nowMillis + 1 }
       busy ||= freed.has(no.reason)
-      probing ||= no.reason === "probing"
       // A time that is up and has changed nothing is none to wait for.
       if (no.until === undefined || no.until <= demand.context.nowMillis) continue
       until = Math.min(until, no.until)
       if (!hopeless.has(no.reason)) returns = Math.min(returns, no.until)
     }
-    // Who waits for what a probe meets should not miss a key that returns at a known time.
-    busy ||= probing && until === Infinity
     return busy || returns < Infinity ? { busy, returns, until } : undefined
   }
 }
 
 const isFact = (no: Ineligible | undefined): no is Ineligible => no !== undefined && no.soft !== true
 
-/** What the end of a use frees. */
-const freed: ReadonlySet<string> = new Set(["saturated", "warming", "shared"])
+/** What the end of a use frees: a permit, a place in a slow start, the slot of a probe. */
+const freed: ReadonlySet<string> = new Set(["saturated", "warming", "shared", "probing"])
 
-/** Reasons that pass within moments: such a key is not gone. */
-const passing: ReadonlySet<string> = new Set([...freed, "paced"])
+/** Reasons that pass within moments: such a key is not gone. A probe may end badly, and is none of them. */
+const passing: ReadonlySet<string> = new Set(["saturated", "warming", "shared", "paced"])
 
 /**
  * Reasons whose end is the time of a probe, not of a return: a credential that was refused and a purse that is empty seldom

@@ -51,8 +51,8 @@ export const told = (error: Refused): Refused => {
   if (!isOwn(error.lastError)) return error
   const lastError = reasonOf(error.lastError)
   if (error._tag === "NoEligibleKey") return Errors.noEligibleKey(error.keys, error.attempts, lastError)
-  const { attempts, inFlight, timeoutMillis } = error
-  return new Errors.DeadlineExceeded({ attempts, inFlight, timeoutMillis, lastError })
+  const { attempts, inFlight, keys, retryAt, timeoutMillis } = error
+  return new Errors.DeadlineExceeded({ attempts, inFlight, keys, retryAt, timeoutMillis, lastError })
 }
 
 const isOwn = (error: unknown): error is Failed | Lost =>

@@ -14,7 +14,7 @@ import * as Random from "effect/Random"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { HttpClient } from "effect/http"
-import type { Key, KeyPool, PoolEvent } from "@evenkeel/core"
+import { SharedFacts, type Key, type KeyPool, type PoolEvent } from "@evenkeel/core"
 import * as KeyInfo from "../../KeyInfo.ts"
 import { readKey, type Unread } from "./readKey.ts"
 import { isPeriod, nextReset } from "./resets.ts"
@@ -68,6 +68,9 @@ export const poll = Effect.fnUntraced(function* (
   pool: KeyPool.KeyPool["Service"],
   { interval, lag }: PollerOptions
 ) {
+  /** Of processes that share their facts, one reads for all; what this one has reason to doubt it reads itself. */
+  const { leads = () => true } = yield* SharedFacts.SharedFacts
+  const ifLeading = (effect: Effect.Effect<unknown>) => Effect.suspend(() => (leads() ? effect : Effect.void))
   const slots = new Map<string, Slot>()
   const slotOf = (id: string): Slot => {
     let slot = slots.get(id)
@@ -203,7 +206,7 @@ export const poll = Effect.fnUntraced(function* (
         return Effect.andThen(Effect.sleep(probeAt - now), probe(id, slot))
       slot.awaited = false
       slot.probeAt = undefined
-      return probeAt === undefined || slots.get(id) !== slot ? Effect.void : see(id)
+      return probeAt === undefined || slots.get(id) !== slot ? Effect.void : ifLeading(see(id))
     })
   const benched = (id: string, until: number) =>
     Effect.suspend(() => {
@@ -216,7 +219,7 @@ export const poll = Effect.fnUntraced(function* (
   const heard = (event: PoolEvent.PoolEvent): Effect.Effect<unknown> => {
     switch (event._tag) {
       case "KeyAdded":
-        return see(event.keyId)
+        return ifLeading(see(event.keyId))
       case "KeyRemoved":
         return Effect.sync(() => slots.delete(event.keyId))
       case "Benched": {
@@ -236,7 +239,7 @@ export const poll = Effect.fnUntraced(function* (
 
   const doubts = yield* Queue.sliding<string>(1024)
   const fork = (effect: Effect.Effect<unknown>) => Effect.forkIn(Effect.forever(effect), scope)
-  yield* fork(Effect.andThen(round, tick))
+  yield* fork(Effect.andThen(ifLeading(round), tick))
   yield* fork(Effect.flatMap(Queue.take(doubts), see))
   yield* fork(resets)
   yield* Effect.forkIn(Stream.runForEach(pool.changes, heard), scope)
