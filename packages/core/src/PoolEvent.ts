@@ -22,5 +22,11 @@ export type PoolEvent =
       readonly since: number
       readonly until: number
     }
-  | { readonly _tag: "Readmitted"; readonly scope: FaultScope; readonly id: string }
+  | {
+      readonly _tag: "Readmitted"
+      readonly scope: FaultScope
+      readonly id: string
+      /** As in `Benched`. */
+      readonly within: string | undefined
+    }
   | { readonly _tag: "CreditRead"; readonly keyId: string; readonly credit: number | undefined }

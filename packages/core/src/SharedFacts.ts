@@ -76,8 +76,10 @@ export type Fact =
 export interface FleetLoad {
   readonly keyId: string
   readonly inFlight: number
-  /** USD that requests in flight may cost, and what is set aside for the next. */
+  /** USD that requests in flight may cost. */
   readonly held: number
+  /** USD that are set aside for the next. */
+  readonly aside: number
   /** How many other processes use the key of late, or know its credit. */
   readonly users: number
 }
@@ -88,8 +90,10 @@ export interface FleetLoad {
 export interface OwnLoad {
   readonly keyId: string
   readonly inFlight: number
-  /** USD that requests in flight may cost, and what is set aside for the next. */
+  /** USD that requests in flight may cost. */
   readonly held: number
+  /** USD that are set aside for the next. */
+  readonly aside: number
   /** The credit of the key is known. */
   readonly capped: boolean
   /** USD that this process has spent on the key since it knows it; it never falls. */

@@ -45,7 +45,12 @@ const creditOf = (pool: Parts["pool"], id = "a") => Effect.map(stateOf(pool, id)
 /** The size of one of the collections that the pool keeps, wherever it keeps it. */
 const sizeOf = (pool: KeyPool.KeyPool["Service"], name: string): number => {
   const engine = engineOf(pool)
-  for (const part of [engine, engine.domains, engine.waiting] as ReadonlyArray<object>) {
+  for (const part of [
+    engine,
+    engine.domains,
+    engine.domains.registry,
+    engine.waiting
+  ] as ReadonlyArray<object>) {
     if (name in part) return (part as Record<string, ReadonlySet<unknown>>)[name]!.size
   }
   throw new Error(`the pool keeps no ${name}`)
@@ -431,7 +436,7 @@ describe("KeyPool", () => {
             since: 0,
             until: 10
           },
-          { _tag: "Readmitted", scope: "host", id: "host" },
+          { _tag: "Readmitted", scope: "host", id: "host", within: undefined },
           {
             _tag: "Benched",
             scope: "account",
@@ -441,7 +446,7 @@ describe("KeyPool", () => {
             since: 0,
             until: 2000
           },
-          { _tag: "Readmitted", scope: "account", id: "A" },
+          { _tag: "Readmitted", scope: "account", id: "A", within: undefined },
           { _tag: "KeyRemoved", keyId: "b" }
         ])
       })

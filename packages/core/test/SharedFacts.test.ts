@@ -250,13 +250,13 @@ describe("SharedFacts", () => {
         Effect.gen(function* () {
           const { balancer, hear, pool } = yield* listening
           const { held, use } = holding()
-          yield* hear(load([{ keyId: "a", inFlight: 2, held: 0, users: 1 }]))
+          yield* hear(load([{ keyId: "a", inFlight: 2, held: 0, aside: 0, users: 1 }]))
           yield* start(balancer.use(use))
           yield* start(balancer.use(use))
           assert.deepStrictEqual([held.length, (yield* stateOf(pool, "a")).inFlight], [1, 3])
           yield* hear(load([]))
           assert.deepStrictEqual([held.length, (yield* stateOf(pool, "a")).inFlight], [2, 2])
-          yield* hear(load([{ keyId: "a", inFlight: 9, held: 0, users: 1 }]))
+          yield* hear(load([{ keyId: "a", inFlight: 9, held: 0, aside: 0, users: 1 }]))
           const drained = yield* start(pool.drain("a"))
           for (const { end } of held) end(Exit.void)
           yield* Fiber.join(drained)
@@ -268,13 +268,20 @@ describe("SharedFacts", () => {
       Effect.gen(function* () {
         const { balancer, hear, loads, pool } = yield* listening
         const { held, use } = holding()
-        yield* hear(load([{ keyId: "a", inFlight: 0, held: 0, users: 1 }]))
+        yield* hear(load([{ keyId: "a", inFlight: 0, held: 0, aside: 0, users: 1 }]))
         yield* pool.credit("a", { remaining: 6 })
         // Nothing is set aside yet.
         yield* start(balancer.use(use, { estimate: 1 }))
         assert.strictEqual(held.length, 0)
-        assert.deepStrictEqual(own(loads), { keyId: "a", inFlight: 0, held: 2, capped: true, spent: 0 })
-        yield* hear(load([{ keyId: "a", inFlight: 0, held: 2, users: 1 }]))
+        assert.deepStrictEqual(own(loads), {
+          keyId: "a",
+          inFlight: 0,
+          held: 0,
+          aside: 2,
+          capped: true,
+          spent: 0
+        })
+        yield* hear(load([{ keyId: "a", inFlight: 0, held: 0, aside: 2, users: 1 }]))
         assert.strictEqual(held.length, 1)
         // 6, less 2 of the other and 1 of its own; 2 were told, and 1 of them is held.
         yield* start(balancer.use(use, { estimate: 1.5 }))
@@ -282,8 +289,8 @@ describe("SharedFacts", () => {
         const refused = yield* failureOf(balancer.use(use, { estimate: 3.5 }))
         assert.strictEqual(refused._tag, "NoEligibleKey")
         // What was wanted is set aside next.
-        assert.isAtLeast(own(loads).held, 2.5)
-        yield* hear(load([{ keyId: "a", inFlight: 0, held: 2, users: 1 }]))
+        assert.isAtLeast(own(loads).aside, 1.5)
+        yield* hear(load([{ keyId: "a", inFlight: 0, held: 0, aside: 2, users: 1 }]))
         assert.strictEqual(held.length, 2)
         yield* hear(load([], true))
         yield* start(balancer.use(use, { estimate: 3.5 }))

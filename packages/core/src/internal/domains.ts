@@ -9,12 +9,10 @@ import type { PoolEvent } from "../PoolEvent.ts"
 import type { Fact } from "../SharedFacts.ts"
 import { SlowStart } from "../SlowStart.ts"
 import { Bench, cooldownMillis, type Cooldowns, type Shortage } from "./bench.ts"
-import { Domain } from "./domain.ts"
+import type { Domain } from "./domain.ts"
 import type { Entry } from "./entry.ts"
 import type { OpenLease } from "./openLease.ts"
-
-/** Upstreams benched at a time; beyond that the one that returns soonest is let go. */
-const maxUpstreams = 1024
+import { Registry } from "./registry.ts"
 
 export interface DomainsOptions {
   readonly cooldowns: Cooldowns
@@ -29,37 +27,19 @@ export interface DomainsOptions {
 
 export class Domains {
   private readonly options: DomainsOptions
-  private readonly accounts = new Map<string, Domain>()
-  private readonly workspaces = new Map<string, Domain>()
-  private readonly upstreams = new Map<string, Domain>()
-  private readonly host = new Domain("host", "host")
+  readonly registry: Registry
   /** How many benches have been set: a use can lift only those that were set before it began. */
   sequence = 0
 
   constructor(options: DomainsOptions) {
     this.options = options
-  }
-
-  /** A key whose account or workspace is not known is one of its own. */
-  join(entry: Entry): void {
-    const { account, workspace, id } = entry.key
-    entry.account = join(this.accounts, "account", account ?? `key:${id}`, entry)
-    entry.workspace = join(this.workspaces, "workspace", workspace ?? `key:${id}`, entry)
-    this.host.members.add(entry)
-  }
-
-  /** Leaves what it was in, and is not in any more. */
-  leave(entry: Entry, account: Domain, workspace: Domain): void {
-    leave(this.accounts, account, entry.removed || entry.account !== account ? entry : undefined)
-    leave(this.workspaces, workspace, entry.removed || entry.workspace !== workspace ? entry : undefined)
-    if (entry.removed) this.host.members.delete(entry)
+    this.registry = new Registry(options.key)
   }
 
   /** Faults that every key would meet. */
   blocked(context: PickContext): Ineligible | undefined {
-    const no = this.host.blocks(context)
-    if (no !== undefined || this.upstreams.size === 0 || context.upstream === undefined) return no
-    return this.upstreams.get(context.upstream)?.blocks(context)
+    const { registry } = this
+    return registry.host.blocks(context) ?? registry.known(context.upstream)?.blocks(context)
   }
 
   /** Faults of the key and of its owners. */
@@ -111,15 +91,12 @@ export class Domains {
   /** The domains on the way of a use in which something is, or was, out: nearly always none, and then nothing is allocated. */
   private troubled({ context, entry }: OpenLease): ReadonlyArray<Domain> {
     const { own, account, workspace } = entry
-    const upstream =
-      this.upstreams.size === 0 || context.upstream === undefined
-        ? undefined
-        : this.upstreams.get(context.upstream)
-    if (upstream === undefined)
-      return own.troubled || account.troubled || workspace.troubled || this.host.troubled
-        ? [own, account, workspace, this.host]
-        : nowhere
-    return [own, account, workspace, this.host, upstream]
+    const { host } = this.registry
+    const upstream = this.registry.known(context.upstream)
+    if (upstream?.troubled === true) return [own, account, workspace, host, upstream]
+    return own.troubled || account.troubled || workspace.troubled || host.troubled
+      ? [own, account, workspace, host]
+      : nowhere
   }
 
   fault(lease: OpenLease, outcome: Faulted, nowMillis: number): void {
@@ -130,7 +107,7 @@ export class Domains {
     const told = retryAfter === undefined ? undefined : Duration.toMillis(retryAfter)
     // Every key would meet it: only time that was asked for is given, the rest is the retry policy's and the breaker's.
     if (told === undefined && (scope === "upstream" || scope === "host")) return
-    const domain = this.of(scope, entry, context.upstream)
+    const domain = this.registry.of(scope, entry, context.upstream)
     if (domain === undefined) return
     const old = domain.get(within)
     // Uses that began before the bench was set tell of the same trouble, not of its return.
@@ -173,7 +150,7 @@ export class Domains {
     readonly millis: number | undefined
   }): void {
     const { id, millis, reason, scope, since, within } = bench
-    const old = this.named(scope, id)?.get(within)
+    const old = this.registry.named(scope, id)?.get(within)
     // Whoever leaves the time to the pool tells of a fault, and one that returns lasts longer. Told twice in a moment it
     // is the same fault, so half of the shortest time must have passed.
     const cooldown = this.options.cooldowns[reason]
@@ -197,7 +174,7 @@ export class Domains {
     until: number,
     strikes = 0
   ): void {
-    const domain = this.named(scope, id)
+    const domain = scope === "upstream" ? this.registry.upstream(id) : this.registry.named(scope, id)
     if (domain === undefined) return
     this.set(domain, { within, reason, since, until, strikes })
     this.options.changed()
@@ -205,7 +182,7 @@ export class Domains {
 
   /** Lifts the benches of a domain; `false` if there was none. */
   readmit(scope: FaultScope, id: string, nowMillis: number): boolean {
-    const domain = this.named(scope, id)
+    const domain = this.registry.named(scope, id)
     if (domain === undefined || (domain.bench === undefined && domain.partial === undefined)) return false
     domain.partial = undefined
     this.clear(domain, undefined, nowMillis)
@@ -217,7 +194,7 @@ export class Domains {
   apply(fact: Extract<Fact, { readonly _tag: "Benched" | "Readmitted" }>, nowMillis: number): void {
     if (fact._tag === "Benched")
       return this.bench(fact.scope, fact.id, fact.within, fact.reason, fact.since, fact.until)
-    const domain = this.named(fact.scope, fact.id)
+    const domain = this.registry.named(fact.scope, fact.id)
     if (domain?.get(fact.within) === undefined) return
     this.forget(domain, fact.within, nowMillis)
     this.options.changed()
@@ -229,7 +206,7 @@ export class Domains {
     const add = (within: string | undefined, { id, reason, scope, since, until }: Bench) => {
       if (nowMillis < until) found.push({ scope, id, within, reason, since, until })
     }
-    for (const { bench } of [this.host, ...this.upstreams.values()])
+    for (const { bench } of [this.registry.host, ...this.registry.upstreams.values()])
       if (bench !== undefined) add(undefined, bench)
     const owned = new Set(entries.flatMap(({ account, own, workspace }) => [own, account, workspace]))
     for (const { partial } of owned) for (const [within, bench] of partial ?? []) add(within, bench)
@@ -289,54 +266,7 @@ export class Domains {
     // What was out for some upstreams only has served all the while.
     if (domain.bench !== undefined && within === undefined) this.returned(domain, nowMillis)
     domain.clear(within)
-    this.options.emit({ _tag: "Readmitted", scope, id })
-  }
-
-  private of(scope: FaultScope, entry: Entry, upstream: string | undefined): Domain | undefined {
-    switch (scope) {
-      case "key":
-        return entry.own
-      case "upstream":
-        return upstream === undefined ? undefined : this.upstream(upstream)
-      case "host":
-        return this.host
-      default:
-        return entry[scope]
-    }
-  }
-
-  private named(scope: FaultScope, id: string): Domain | undefined {
-    switch (scope) {
-      case "key":
-        return this.options.key(id)?.own
-      case "account":
-        return this.accounts.get(id)
-      case "workspace":
-        return this.workspaces.get(id)
-      case "upstream":
-        return this.upstream(id)
-      case "host":
-        return this.host
-    }
-  }
-
-  private upstream(id: string): Domain {
-    let domain = this.upstreams.get(id)
-    if (domain === undefined) {
-      if (this.upstreams.size >= maxUpstreams) this.forgetUpstream()
-      domain = new Domain("upstream", id)
-      this.upstreams.set(id, domain)
-    }
-    return domain
-  }
-
-  private forgetUpstream(): void {
-    let soonest: Domain | undefined
-    for (const domain of this.upstreams.values()) {
-      if (!domain.troubled) return void this.upstreams.delete(domain.id)
-      if (soonest === undefined || (domain.bench?.until ?? 0) < (soonest.bench?.until ?? 0)) soonest = domain
-    }
-    if (soonest !== undefined) this.upstreams.delete(soonest.id)
+    this.options.emit({ _tag: "Readmitted", scope, id, within })
   }
 }
 
@@ -354,20 +284,4 @@ const shortageOf = (
   return [own.shortage, account.shortage, workspace.shortage].find(
     (s) => s !== undefined && nowMillis < s.until
   )
-}
-
-const join = (domains: Map<string, Domain>, scope: FaultScope, id: string, entry: Entry): Domain => {
-  let domain = domains.get(id)
-  if (domain === undefined) {
-    domain = new Domain(scope, id)
-    domains.set(id, domain)
-  }
-  domain.members.add(entry)
-  return domain
-}
-
-const leave = (domains: Map<string, Domain>, domain: Domain, entry: Entry | undefined): void => {
-  if (entry === undefined) return
-  domain.members.delete(entry)
-  if (domain.members.size === 0) domains.delete(domain.id)
 }

@@ -3,7 +3,7 @@
  * one step that no other fiber can enter; JavaScript has one thread, so a function without `await` is that step.
  */
 import type * as Arr from "effect/Array"
-import type { Candidate, PickContext } from "../Candidate.ts"
+import type { Candidate } from "../Candidate.ts"
 import type { Reading } from "../Credits.ts"
 import type { Ineligible } from "../Filter.ts"
 import type { Key } from "../Key.ts"
@@ -13,10 +13,12 @@ import type { Fact, OwnLoad } from "../SharedFacts.ts"
 import type { Cooldowns } from "./bench.ts"
 import { anyDemand, type Demand, type Strategy } from "./demand.ts"
 import { Domains } from "./domains.ts"
+import { Eligibility, passing } from "./eligibility.ts"
 import { Entry } from "./entry.ts"
 import { hear } from "./hear.ts"
 import { usable } from "./ledger.ts"
 import { OpenLease } from "./openLease.ts"
+import { takeReading } from "./reading.ts"
 import { WaitRoom, type Prospect } from "./waitRoom.ts"
 
 /** Who owns a key, as far as it is said. */
@@ -45,6 +47,7 @@ export class Engine {
   readonly strategies = new Set<Strategy>()
   readonly domains: Domains
   readonly waiting: WaitRoom
+  private readonly eligibility: Eligibility
   private readonly byId = new Map<string, Entry>()
   /** All candidates, kept so that the common case of "all can serve" allocates nothing. */
   private views: ReadonlyArray<Candidate> = []
@@ -63,6 +66,7 @@ export class Engine {
       key: (id) => this.byId.get(id),
       changed: () => this.wake()
     })
+    this.eligibility = new Eligibility(this.domains, options.creditMaxAge)
   }
 
   get(id: string): Entry | undefined {
@@ -87,12 +91,14 @@ export class Engine {
   load(): ReadonlyArray<OwnLoad> {
     const loads: Array<OwnLoad> = []
     for (const { inUse: inFlight, key, leased, ledger, part } of this.entries) {
-      const held = part.set() + ledger.held
+      const aside = part.set()
+      const { held } = ledger
       if (leased > 0 || ledger.credit !== undefined)
         loads.push({
           keyId: key.id,
           inFlight,
           held,
+          aside,
           spent: ledger.spent,
           capped: ledger.credit !== undefined
         })
@@ -114,7 +120,7 @@ export class Engine {
     const entry = new Entry(key)
     this.entries.push(entry)
     this.byId.set(key.id, entry)
-    this.domains.join(entry)
+    this.domains.registry.join(entry)
     this.views = this.entries.map((e) => e.view)
     this.options.emit({ _tag: "KeyAdded", keyId: key.id })
     this.wake()
@@ -124,8 +130,8 @@ export class Engine {
     const { account, workspace } = entry
     entry.adopt(key)
     // Joined before left: a domain that stays keeps its bench.
-    this.domains.join(entry)
-    this.domains.leave(entry, account, workspace)
+    this.domains.registry.join(entry)
+    this.domains.registry.leave(entry, account, workspace)
     this.options.emit({ _tag: "KeyChanged", keyId: key.id })
     this.wake()
   }
@@ -170,7 +176,7 @@ export class Engine {
     entry.removed = true
     this.byId.delete(entry.key.id)
     this.entries.splice(this.entries.indexOf(entry), 1)
-    this.domains.leave(entry, entry.account, entry.workspace)
+    this.domains.registry.leave(entry, entry.account, entry.workspace)
     this.views = this.entries.map((e) => e.view)
     for (const { breaker, limiter, picker } of this.strategies) {
       breaker.forget(entry.key.id)
@@ -198,7 +204,7 @@ export class Engine {
     let busy = false
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i]!
-      const no = this.verdict(entry, demand)
+      const no = this.eligibility.verdict(entry, demand)
       if (no === undefined) {
         entry.offered = round
         some?.push(entry.view)
@@ -241,71 +247,23 @@ export class Engine {
     return lease
   }
 
-  /** Why the key cannot serve. The order is that of weight: what lasts longest, and is most worth telling, comes first. */
-  private verdict(entry: Entry, demand: Demand): Ineligible | undefined {
-    const { context, strategy } = demand
-    const { view } = entry
-    const no = entry.draining ?? this.domains.verdict(entry, context)
-    if (no !== undefined) return no
-    if (demand.tried !== undefined && demand.tried.has(view.id)) return tried
-    if (view.credit !== undefined) {
-      const spent = this.spent(entry, context)
-      if (spent !== undefined) return spent
-    }
-    const own = strategy.filter?.(view, context)
-    if (isFact(own)) return own
-    const asked = demand.filter?.(view, context)
-    if (isFact(asked)) return asked
-    const broken = strategy.breaker.filter(view, context)
-    if (isFact(broken)) return broken
-    // Guesses come last: where they alone speak against a key, they may be overlooked.
-    if (view.inFlight >= view.maxInFlight) return saturated
-    if (entry.barred !== undefined && context.nowMillis < entry.barred.until) return entry.barred
-    return strategy.limiter.filter(view, context) ?? own ?? asked ?? broken
-  }
-
-  private spent(entry: Entry, context: PickContext): Ineligible | undefined {
-    const { ledger, view } = entry
-    if (this.age(entry, context.nowMillis)) return undefined
-    const credit = view.credit!
-    const { estimate } = context
-    if (credit > 0 && (estimate === undefined || estimate <= credit))
-      return entry.part.affords(estimate) ? undefined : shared
-    return {
-      reason: credit > 0 ? "insufficient" : "exhausted",
-      scope: "key",
-      since: ledger.readAt,
-      until: ledger.resetsAt
-    }
-  }
-
-  /** Forgets a reading that is too old to go by; `true` if it was. */
-  private age({ ledger, view }: Entry, nowMillis: number): boolean {
-    if (!ledger.outdated(nowMillis, this.options.creditMaxAge)) return false
-    ledger.forget()
-    view.credit = undefined
-    return true
-  }
-
   /** Why each key cannot serve the demand; `undefined` for one that can. Changes nothing. */
   verdicts(demand: Demand): ReadonlyArray<readonly [Entry, Ineligible | undefined]> {
     const blocked = this.domains.blocked(demand.context)
-    return this.entries.map((entry) => [entry, blocked ?? this.verdict(entry, demand)] as const)
-  }
-
-  /**
-   * Whether guesses are overlooked. A guess never takes the last key; but a key that is only busy is not gone, so then the
-   * request waits for it.
-   */
-  overlooks(verdicts: ReadonlyArray<readonly [Entry, Ineligible | undefined]>): boolean {
-    return verdicts.every(([, no]) => no !== undefined && (no.soft === true || !passing.has(no.reason)))
+    return this.entries.map((entry) => [entry, blocked ?? this.eligibility.verdict(entry, demand)] as const)
   }
 
   /** The same by the pool's own facts alone, for no request in particular. */
   inspect(nowMillis: number): ReadonlyArray<readonly [Entry, Ineligible | undefined]> {
     // A key that is out for another reason is not asked for its credit.
-    for (const entry of this.entries) this.age(entry, nowMillis)
+    for (const entry of this.entries) this.eligibility.age(entry, nowMillis)
     return this.verdicts(anyDemand(nowMillis))
+  }
+
+  /** What waiting could lead to; `undefined` if it is pointless. */
+  prospect(demand: Demand): Prospect | undefined {
+    // The pool has closed: no alarm rings any more, and nobody should be left alone with a time.
+    return this.options.due(-Infinity) ? undefined : this.eligibility.prospect(this.entries, demand)
   }
 
   /** No permit is to be had for a while: for the key, its account or (scope `host`) any key. */
@@ -373,74 +331,8 @@ export class Engine {
   // --- credit ---------------------------------------------------------------
 
   credit(entry: Entry, reading: Reading, nowMillis: number): void {
-    const before = entry.ledger.credit
-    if (!entry.ledger.read(reading, nowMillis)) return
-    // A top-up: what was too dear before may be affordable now.
-    if (entry.ledger.credit === undefined || (before !== undefined && entry.ledger.credit > before)) {
-      entry.own.shortage = undefined
-    }
-    entry.view.credit = entry.ledger.credit
-    entry.part.read()
-    entry.view.creditResetsAt = entry.ledger.resetsAt
-    entry.view.includesByok = reading.includesByok ?? entry.view.includesByok
+    if (!takeReading(this, entry, reading, nowMillis)) return
     this.options.emit({ _tag: "CreditRead", keyId: entry.key.id, credit: entry.view.credit })
-    const { debited } = entry.ledger
-    const read = { ...reading, requestedAt: reading.requestedAt ?? nowMillis }
-    this.publish({ _tag: "CreditRead", keyId: entry.key.id, reading: read, debited })
-    // A cap that shows headroom again ends the exhaustion of the key; what the account owes is not in a key's reading.
-    const { bench } = entry.own
-    // A source that lags would show what was left before the key ran dry.
-    const requestedAt = reading.requestedAt ?? nowMillis
-    const refilled =
-      bench?.reason === "exhausted" &&
-      (reading.remaining === undefined || reading.remaining > 0) &&
-      requestedAt - (reading.lag ?? 0) > bench.since
-    const accepted = bench?.reason === "rejected" && reading.accepted === true && requestedAt > bench.since
-    if (refilled || accepted) this.domains.readmit("key", entry.key.id, nowMillis)
     this.wake()
   }
-
-  // --- waiting --------------------------------------------------------------
-
-  /**
-   * What waiting could lead to: a use that settles and frees a key, or the time at which one returns. `undefined` if it
-   * is pointless.
-   */
-  prospect(demand: Demand): Prospect | undefined {
-    // The pool has closed: no alarm rings any more, and nobody should be left alone with a time.
-    if (this.options.due(-Infinity)) return undefined
-    let busy = false
-    let until = Infinity
-    let returns = Infinity
-    const blocked = this.domains.blocked(demand.context)
-    for (const entry of this.entries) {
-      const no = blocked ?? this.verdict(entry, demand)
-      // It could serve by now, and the next round will see to it: at once.
-      if (no === undefined) return { busy: true, returns, until: demand.context.nowMillis + 1 }
-      busy ||= freed.has(no.reason)
-      // A time that is up and has changed nothing is none to wait for.
-      if (no.until === undefined || no.until <= demand.context.nowMillis) continue
-      until = Math.min(until, no.until)
-      if (!hopeless.has(no.reason)) returns = Math.min(returns, no.until)
-    }
-    return busy || returns < Infinity ? { busy, returns, until } : undefined
-  }
 }
-
-const isFact = (no: Ineligible | undefined): no is Ineligible => no !== undefined && no.soft !== true
-
-/** What the end of a use frees: a permit, a place in a slow start, the slot of a probe. */
-const freed: ReadonlySet<string> = new Set(["saturated", "warming", "shared", "probing"])
-
-/** Reasons that pass within moments: such a key is not gone. A probe may end badly, and is none of them. */
-const passing: ReadonlySet<string> = new Set(["saturated", "warming", "shared", "paced"])
-
-/**
- * Reasons whose end is the time of a probe, not of a return: a credential that was refused and a purse that is empty seldom
- * mend themselves within the seconds that a caller waits, and the caller should hear of them.
- */
-const hopeless: ReadonlySet<string> = new Set(["rejected", "exhausted", "insufficient"])
-
-const tried: Ineligible = { reason: "tried", scope: "request", since: undefined, until: undefined }
-const shared: Ineligible = { reason: "shared", scope: "key", since: undefined, until: undefined }
-const saturated: Ineligible = { reason: "saturated", scope: "key", since: undefined, until: undefined }

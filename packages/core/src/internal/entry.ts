@@ -9,7 +9,7 @@ import type { FleetLoad } from "../SharedFacts.ts"
 import { Ledger, usable } from "./ledger.ts"
 import { Part } from "./part.ts"
 
-const idle = { inFlight: 0, held: 0, users: 0 }
+const idle = { inFlight: 0, held: 0, aside: 0, users: 0 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -70,10 +70,11 @@ export class Entry {
 
   /** What the others do with the key by now. */
   adjust(load: FleetLoad | undefined, alone: boolean): void {
-    const { inFlight, held, users } = load ?? idle
+    const { aside, held, inFlight, users } = load ?? idle
     this.view.inFlight += inFlight - this.elsewhere
     this.elsewhere = inFlight
     this.ledger.heldElsewhere = usable(held)
+    this.ledger.asideElsewhere = usable(aside)
     this.view.credit = this.ledger.credit
     this.part.heard(users, alone)
   }

@@ -5,6 +5,7 @@ import type { Candidate } from "../Candidate.ts"
 import type { EligibleKey, IneligibleKey, KeyNumbers, KeyReport } from "../Explanation.ts"
 import type { Ineligible } from "../Filter.ts"
 import type { Demand } from "./demand.ts"
+import { overlooks } from "./eligibility.ts"
 import type { Engine } from "./engine.ts"
 import type { Entry } from "./entry.ts"
 
@@ -18,7 +19,7 @@ export const refusals = (engine: Engine, demand: Demand): ReadonlyArray<Ineligib
 /** All keys, with the places of those that could serve. */
 export const reports = (engine: Engine, demand: Demand): ReadonlyArray<KeyReport> => {
   const verdicts = engine.verdicts(demand)
-  const overlooking = engine.overlooks(verdicts)
+  const overlooking = overlooks(verdicts)
   const serving = verdicts.filter(([, no]) => no === undefined || (overlooking && no.soft === true))
   const ranks = rank(
     demand,

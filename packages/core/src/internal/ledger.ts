@@ -26,6 +26,8 @@ export class Ledger {
   held = 0
   /** The same of all other processes. */
   heldElsewhere = 0
+  /** What they have set aside for their next. */
+  asideElsewhere = 0
   /** What this process has spent since it knows the key. */
   spent = 0
   private readonly burn = new Burn()
@@ -42,6 +44,12 @@ export class Ledger {
     return this.remaining === undefined
       ? undefined
       : this.remaining - this.debited - this.held - this.heldElsewhere
+  }
+
+  /** USD left for this process and for whom nothing is set aside; `undefined` if uncapped or not known. */
+  get available(): number | undefined {
+    const { credit } = this
+    return credit === undefined ? undefined : credit - this.asideElsewhere
   }
 
   /** What this process has spent and holds. */

@@ -39,17 +39,17 @@ export class Part {
    * something is left for who comes next. One request is always enough.
    */
   set(): number {
-    const { credit, outlay } = this.ledger
-    if (credit === undefined || credit <= 0) {
+    const { available, outlay } = this.ledger
+    if (available === undefined || available <= 0) {
       this.told = outlay
       return 0
     }
     const demand = Math.max(0, outlay - this.outlayTold) + this.wanted
     const aside = Math.max(
-      credit / (this.users + 2),
-      Math.min(headroom * demand, Math.max(credit / 2, this.wanted))
+      available / (this.users + 2),
+      Math.min(headroom * demand, Math.max(available / 2, this.wanted))
     )
-    this.told = outlay + Math.min(aside, credit)
+    this.told = outlay + Math.min(aside, available)
     this.outlayTold = outlay
     this.wanted = 0
     // Less than before holds at once, more only when the others have been told.
@@ -61,9 +61,9 @@ export class Part {
   heard(users: number, alone: boolean): void {
     this.users = users
     this.shared = !alone
-    const { credit, outlay } = this.ledger
-    if (alone || credit === undefined) this.ceiling = Infinity
-    else this.ceiling = Math.min(this.told ?? outlay, outlay + Math.max(0, credit))
+    const { available, outlay } = this.ledger
+    if (alone || available === undefined) this.ceiling = Infinity
+    else this.ceiling = Math.min(this.told ?? outlay, outlay + Math.max(0, available))
   }
 
   /** A reading came: of what was not known before, nothing is set aside yet. */

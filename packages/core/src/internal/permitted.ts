@@ -24,7 +24,9 @@ export const openPermitted = (call: Call): Effect.Effect<OpenLease, Refusal> => 
           return Effect.succeed(lease)
         }
         // Barred first: settling serves those who wait, and they should not be sent after the same permit.
-        engine.bar(lease.entry, answer.why)
+        const { why } = answer
+        // A time that is up already would send it after the same permit again and again.
+        engine.bar(lease.entry, { ...why, until: Math.max(why.until, call.now() + 1) })
         lease.settleUnsafe(Outcome.ignored(0))
         return openPermitted(call)
       })

@@ -228,7 +228,8 @@ export const poll = Effect.fnUntraced(function* (
         return proves && until < Infinity ? benched(id, until) : Effect.void
       }
       case "Readmitted": {
-        const slot = event.scope === "key" ? slots.get(event.id) : undefined
+        // A bench for some upstreams only leaves that of the whole key as it is.
+        const slot = event.scope === "key" && event.within === undefined ? slots.get(event.id) : undefined
         if (slot !== undefined) slot.probeAt = undefined
         return Effect.void
       }
