@@ -39,6 +39,10 @@ const forbidden = [
   ["threshold", "effect/http"],
   ["retry", "@evenkeel/openrouter"],
   ["circuit-breaker", "@evenkeel/retry"],
+  ["pacing", "@evenkeel/circuit-breaker"],
+  ["peak-ewma", "@evenkeel/least-in-flight"],
+  ["headroom", "@evenkeel/pacing"],
+  ["redis", "@evenkeel/openrouter"],
   ["openrouter", "@evenkeel/least-in-flight"],
   ["testkit", "@evenkeel/openrouter"]
 ] as const

@@ -1,6 +1,6 @@
 import { Filter, Selector } from "@evenkeel/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Random } from "effect"
 import { candidate, keys, refusalOf, using } from "../utils.ts"
 import {
   assertShares,
@@ -193,5 +193,25 @@ describe("Selector.split", () => {
       countsOf(pickerOf(byLast(30)), lives("a b"), 500)
     )
     assert.strictEqual(pickerOf(byLast(30)).pick(offer([a]), context()), a)
+  })
+
+  it.effect("in a balancer each arm hears of its own picks alone, whichever key they share", () => {
+    const told = { canary: 0, rest: 0 }
+    const counting = (arm: keyof typeof told): Selector.Selector => ({
+      name: arm,
+      make: Effect.succeed({ pick: ([one]) => one, settled: () => void told[arm]++ })
+    })
+    const selector = Selector.split({
+      canary: { percent: 20, selector: counting("canary") },
+      rest: { percent: 80, selector: counting("rest") }
+    })
+    return using({ keys: keys("a"), selector }, function* ({ balancer }) {
+      yield* Effect.replicateEffect(
+        balancer.use(() => Effect.void),
+        2000
+      )
+      assertShares([told.canary, told.rest], [0.2, 0.8])
+      assert.strictEqual(told.canary + told.rest, 2000)
+    }).pipe(Random.withSeed("split"))
   })
 })
