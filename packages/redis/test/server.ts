@@ -1,0 +1,109 @@
+/**
+ * A real Redis on a free port, without persistence, started and killed by its own process id.
+ */
+import { spawn, spawnSync, type ChildProcess } from "node:child_process"
+import { once } from "node:events"
+import { createServer, type AddressInfo } from "node:net"
+import { Effect } from "effect"
+import { createClient } from "redis"
+
+/** `redis-server`, or Valkey's; `undefined` where neither is installed. */
+export const binary = ["redis-server", "valkey-server"].find(
+  (name) => spawnSync(name, ["--version"]).status === 0
+)
+
+export const freePort = async (): Promise<number> => {
+  const server = createServer().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, "close")
+  return port
+}
+
+/** One Redis that can be killed, frozen and started again, empty, on the same port. */
+export class Server {
+  readonly port: number
+  private process: ChildProcess | undefined
+
+  constructor(port: number) {
+    this.port = port
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`
+  }
+
+  async start(): Promise<void> {
+    const args = ["--port", `${this.port}`, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    const child = (this.process = spawn(binary!, [...args, "--loglevel", "warning"], { stdio: "ignore" }))
+    for (;;) {
+      if (child.exitCode !== null) throw new Error(`Redis ended with ${child.exitCode}`)
+      if ((await this.ask("PING").catch(() => undefined)) === "PONG") return
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+
+  async kill(): Promise<void> {
+    const child = this.process
+    this.process = undefined
+    if (child === undefined || child.exitCode !== null) return
+    const exit = once(child, "exit")
+    child.kill("SIGKILL")
+    await exit
+  }
+
+  /** Stops it in its tracks: connections stay open, and nothing is answered. */
+  freeze(): void {
+    this.process!.kill("SIGSTOP")
+  }
+
+  thaw(): void {
+    this.process!.kill("SIGCONT")
+  }
+
+  /** One command, over a connection of its own. */
+  async ask(...command: ReadonlyArray<string>): Promise<unknown> {
+    const client = createClient({ url: this.url, socket: { reconnectStrategy: false, connectTimeout: 1000 } })
+    client.on("error", () => {})
+    try {
+      await client.connect()
+      return await client.sendCommand([...command])
+    } finally {
+      client.destroy()
+    }
+  }
+
+  /** Everything in it, as text. */
+  async dump(): Promise<string> {
+    const client = createClient({ url: this.url })
+    await client.connect()
+    const texts: Array<string> = []
+    for (const key of await client.keys("*")) {
+      const read: Record<string, () => Promise<unknown>> = {
+        hash: () => client.hGetAll(key),
+        zset: () => client.zRangeWithScores(key, 0, -1),
+        string: () => client.get(key)
+      }
+      texts.push(`${key} ${JSON.stringify(await read[await client.type(key)]!())}`)
+    }
+    client.destroy()
+    return texts.join("\n")
+  }
+}
+
+/** A Redis for as long as the scope is open. */
+export const server = Effect.acquireRelease(
+  Effect.promise(async () => {
+    const server = new Server(await freePort())
+    await server.start()
+    return server
+  }),
+  (server) => Effect.promise(() => server.kill())
+)
+
+/** Asks until the answer will do; the test's own time limit ends it. */
+export const until = <A>(ask: Effect.Effect<A>, will: (answer: A) => boolean): Effect.Effect<A> =>
+  Effect.flatMap(ask, (answer) =>
+    will(answer) ? Effect.succeed(answer) : Effect.andThen(Effect.sleep(10), until(ask, will))
+  )
