@@ -13,7 +13,7 @@ const eventful: Lab.ScenarioInput = {
   name: "eventful",
   seconds: 120,
   processes: 3,
-  factsDelaySeconds: 0.2,
+  facts: { everySeconds: 0.2 },
   arrivals: { kind: "bursts", size: 30, everySeconds: 20, perSecond: 8 },
   requests: {
     prompt: { kind: "lognormal", median: 800, sigma: 0.7 },
@@ -232,11 +232,65 @@ describe("Lab.simulate", () => {
       }
       const alone = yield* only(scenario)
       assert.isAtLeast(alone.met["401"] ?? 0, 4)
-      // What begins within the 50 ms until the first answer meets it too.
-      const told = yield* only({ ...scenario, factsDelaySeconds: 0 })
+      // What begins within the 50 ms until the first answer, and the 20 ms until that is told, meets it too.
+      const told = yield* only({ ...scenario, facts: { everySeconds: 0.01 } })
       assert.isAtMost(told.met["401"] ?? 0, 2)
-      const slowly = yield* only({ ...scenario, factsDelaySeconds: 30 })
+      const slowly = yield* only({ ...scenario, facts: { everySeconds: 0.01, lagSeconds: 30 } })
       assert.isAtLeast(slowly.met["401"] ?? 0, 4)
+    })
+  )
+
+  it.effect("tells processes what the others have in flight and spend: a hundred of them meet no 402", () =>
+    Effect.gen(function* () {
+      // All want more than all caps hold, and each learns of the others seconds later.
+      const scenario: Lab.ScenarioInput = {
+        ...plain,
+        seconds: 40,
+        processes: 100,
+        arrivals: { kind: "poisson", perSecond: 50 },
+        requests: { seconds: 1, price: { request: 0.01 } },
+        keys: ["a", "b", "c", "d"].map((id) => ({ id, cap: 4 })),
+        faults: [{ key: "d", from: 10, status: 401 }]
+      }
+      const one = Effect.fnUntraced(function* (facts: Lab.ScenarioInput["facts"]) {
+        const report = yield* only({ ...scenario, facts }, { balancer: { maxWait: "10 seconds" } })
+        return { ...report, lastAfter: report.faults[0]!.lastAfter ?? 0 }
+      })
+      const alone = yield* one(undefined)
+      const sharing = yield* one({ everySeconds: 1, lagSeconds: 1 })
+      assert.isAbove(alone.met["402"] ?? 0, 100)
+      assert.isUndefined(sharing.met["402"])
+      assert.isTrue(sharing.keys.every(({ spent }) => spent <= 4))
+      // What is left is in the parts that were set aside.
+      assert.isAbove(sharing.cost, 6)
+      assert.isAbove(alone.lastAfter, 5)
+      assert.isBelow(sharing.lastAfter, 4)
+      assert.deepStrictEqual(sharing.left, { inFlight: 0, waiting: 0 })
+    })
+  )
+
+  it.effect("evens out what is in flight, as far as that is known in time", () =>
+    Effect.gen(function* () {
+      const spread = (facts: Lab.ScenarioInput["facts"]) =>
+        Effect.map(
+          simulate(
+            {
+              ...plain,
+              seconds: 30,
+              processes: 200,
+              arrivals: { kind: "poisson", perSecond: 100 },
+              requests: { seconds: { kind: "exponential", mean: 2 } },
+              keys: ["a", "b", "c", "d"].map((id) => ({ id })),
+              facts
+            },
+            { strategies: { least: strategies.least } }
+          ),
+          ({ strategies: [least] }) => least!.spread
+        )
+      const alone = yield* spread(undefined)
+      assert.isBelow(yield* spread({ everySeconds: 0.05 }), 0.67 * alone)
+      // All run after the same news: what is older than a request draws a herd.
+      assert.isAbove(yield* spread({ everySeconds: 2, lagSeconds: 2 }), alone)
     })
   )
 
@@ -320,7 +374,12 @@ describe("Lab.decode", () => {
     ["a number that is none", { seconds: "60" }, "seconds", "Expected a number from 1 to 604,800"],
     ["a missing field", { seconds: undefined }, "seconds", "Expected a number from 1 to 604,800"],
     ["no keys", { keys: [] }, "keys", "Expected a list of 1 to 1,000 keys, got []"],
-    ["a part of a number", { processes: 1.5 }, "processes", "Expected a whole number from 1 to 64, got 1.5"],
+    [
+      "a part of a number",
+      { processes: 1.5 },
+      "processes",
+      "Expected a whole number from 1 to 2,000, got 1.5"
+    ],
     [
       "an arrival of no kind",
       { arrivals: { kind: "poison" } },

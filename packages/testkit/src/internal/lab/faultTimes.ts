@@ -19,6 +19,8 @@ export interface FaultReport {
    * the next 10 seconds. `undefined`: they were not.
    */
   readonly isolatedAfter: number | undefined
+  /** Seconds from its beginning to the last attempt there while it lasted; `undefined`: there was none. */
+  readonly lastAfter: number | undefined
   /**
    * Seconds from its end until the keys at fault served half of their fair share in the next 10 seconds. `undefined`: they
    * never did.
@@ -49,6 +51,7 @@ export const faultReports = (
     const isAffected = (key: number) => affected[key]!
     const [tried, all] = [timesOf(attempts, isAffected), timesOf(attempts)]
     const to = Math.min(fault.to, seconds)
+    const last = tried.findLast((at) => at >= fault.from && at < to)
     const met = within(tried, fault.from, to)
     const during = within(all, fault.from, to)
     // Its end, or a moment behind an attempt there, is when it can have been left alone.
@@ -69,6 +72,7 @@ export const faultReports = (
         share: during === 0 ? 0 : round(met / during, 6),
         // What lies behind all keys cannot be left alone.
         isolatedAfter: fair === 1 || left === undefined ? undefined : round(left - fault.from, 3),
+        lastAfter: last === undefined ? undefined : round(last - fault.from, 3),
         recoveredAfter: back === undefined ? undefined : round(back - fault.to, 3)
       }
     ]

@@ -70,7 +70,8 @@ export const make = Effect.fnUntraced(function* (
   )
   const pool = Context.get(built, KeyPool.KeyPool)
   const balancer = Context.get(built, Balancer.Balancer)
-  read(world, index, context, pool)
+  // Of processes that share facts one reads for all.
+  if (facts?.leads?.() !== false) read(world, index, context, pool)
   return { pool, context, serve: serving(world, balancer) }
 })
 

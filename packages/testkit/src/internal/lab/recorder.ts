@@ -4,7 +4,7 @@
 import type { Exit } from "effect/Exit"
 import { faultReports, type FaultReport, type Log } from "./faultTimes.ts"
 import type { Scenario } from "./scenario.ts"
-import { jain, percentiles, round, type Percentiles } from "./statistics.ts"
+import { jain, percentiles, round, variation, type Percentiles } from "./statistics.ts"
 import type { Attempt, Key } from "./upstream.ts"
 
 /** One key of one run. */
@@ -41,6 +41,10 @@ export interface StrategyReport {
   readonly jain: number
   /** How even spent/cap is over the keys that have a cap. */
   readonly spentJain: number | undefined
+  /**
+   * How unevenly requests in flight lie on the keys, by weight: the standard deviation over the mean, at 500 times, on average.
+   */
+  readonly spread: number
   readonly faults: ReadonlyArray<FaultReport>
   /** The time of a request in which it was on no key, of all requests. */
   readonly wait: Percentiles
@@ -71,6 +75,7 @@ export class Recorder {
   private readonly wait: Array<number> = []
   private readonly answer: Array<number> = []
   private readonly latency: Array<number> = []
+  private readonly spreads: Array<number> = []
   private requests = 0
   private succeeded = 0
   private cacheable = 0
@@ -110,6 +115,12 @@ export class Recorder {
     if (cached) this.cached++
   }
 
+  /** Looks at what is in flight. */
+  sampled(keys: ReadonlyArray<Key>): void {
+    const spread = variation(keys.map(({ inFlight, spec }) => inFlight / spec.weight))
+    if (spread !== undefined) this.spreads.push(spread)
+  }
+
   report(strategy: string, all: ReadonlyArray<Key>, left: StrategyReport["left"]): StrategyReport {
     const { requests, scenario, succeeded } = this
     const attempts = this.attempts.at.length
@@ -137,6 +148,7 @@ export class Recorder {
       })),
       jain: jain(all.map((key) => key.attempts / key.spec.weight)),
       spentJain: capped.length < 2 ? undefined : jain(capped.map((key) => key.spent / key.spec.cap!)),
+      spread: round(this.spreads.reduce((sum, one) => sum + one, 0) / Math.max(1, this.spreads.length), 6),
       faults: faultReports(scenario, this.attempts, this.successes),
       wait: percentiles(this.wait),
       answer: percentiles(this.answer),

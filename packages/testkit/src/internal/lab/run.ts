@@ -27,6 +27,9 @@ export interface Settings {
 /** Virtual milliseconds after the last arrival at which who is still under way is given up. */
 const patience = 3_600_000
 
+/** How often what is in flight is looked at. */
+const samples = 500
+
 /** How many events are run before the host's other fibers have their turn. */
 const slice = 4096
 
@@ -37,12 +40,9 @@ export const run = Effect.fnUntraced(function* ({ strategy, ...settings }: Setti
   const upstream = new Upstream(scenario, startsAt, yield* stream(seed, "faults"))
   const recorder = new Recorder(scenario, startsAt)
   const world: Process.World = { ...settings, time, upstream, recorder }
-  const bus =
-    scenario.factsDelaySeconds === undefined
-      ? []
-      : yield* Facts.make(time, scenario.processes, scenario.factsDelaySeconds * 1000)
+  const shared = scenario.facts === undefined ? [] : Facts.make(time, scenario.processes, scenario.facts)
   const processes: Array<Process.Process> = []
-  for (let i = 0; i < scenario.processes; i++) processes.push(yield* Process.make(world, i, bus[i]))
+  for (let i = 0; i < scenario.processes; i++) processes.push(yield* Process.make(world, i, shared[i]))
   const forks = processes.map(({ context }) => Effect.runForkWith(context))
 
   const next = yield* Workload.make(scenario, seed)
@@ -65,6 +65,10 @@ export const run = Effect.fnUntraced(function* ({ strategy, ...settings }: Setti
   if (upcoming !== undefined) schedule(upcoming)
 
   const end = startsAt + scenario.seconds * 1000
+  const step = (scenario.seconds * 1000) / samples
+  const sample = (at: number): unknown =>
+    at < end && time.at(at, () => (recorder.sampled(upstream.keys), sample(at + step)))
+  sample(startsAt + step)
   let abandoned = false
   const over = () => abandoned || defect !== undefined || (upcoming === undefined && underWay.size === 0)
   const advance = () => {
@@ -82,6 +86,12 @@ export const run = Effect.fnUntraced(function* ({ strategy, ...settings }: Setti
   }
   // The program of a strategy is wrong; the caller should see how.
   if (defect !== undefined) return yield* Effect.failCause(defect as Cause.Cause<never>)
+  // The last answers are news to the others, who count what they hear of.
+  const { everySeconds, lagSeconds } = scenario.facts ?? { everySeconds: 0, lagSeconds: 0 }
+  const known = time.now + 2000 * (everySeconds + lagSeconds)
+  time.scheduler.driven(() => {
+    while (scenario.facts !== undefined && time.now <= known && time.step());
+  })
   const left = { inFlight: 0, waiting: 0 }
   for (const { context, pool } of processes) {
     const { keys, waiting } = yield* Effect.provideContext(pool.snapshot, context)

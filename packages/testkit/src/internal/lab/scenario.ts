@@ -156,9 +156,14 @@ export const Scenario = Schema.Struct({
   seconds: number(1, 604_800),
   startsAt: orElse(Instant, "2026-01-01T12:00:00Z"),
   /** Programs that use the same keys; each has a pool and a balancer, and a request belongs to one of them. */
-  processes: orElse(whole(1, 64), 1),
-  /** They tell each other of benches, and it takes so long; without it they do not. */
-  factsDelaySeconds: Schema.optional(seconds),
+  processes: orElse(whole(1, 2_000), 1),
+  /**
+   * They tell each other what they learn, spend and have in flight, each so often; without it they do not. What one learns
+   * is known to another after `lagSeconds`, and up to twice `everySeconds` more. The first reads credit for all.
+   */
+  facts: Schema.optional(
+    Schema.Struct({ everySeconds: number(0.01, 3_600), lagSeconds: orElse(number(0, 3_600), 0) })
+  ),
   arrivals: Arrivals,
   requests: orElse(Requests, {}),
   accounts: orElse(Schema.Array(Account), []),

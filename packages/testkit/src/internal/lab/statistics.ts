@@ -27,6 +27,13 @@ export const jain = (values: ReadonlyArray<number>): number => {
   return squares === 0 ? 1 : round((sum * sum) / (values.length * squares), 6)
 }
 
+/** The standard deviation over the mean; `undefined` of nothing. */
+export const variation = (values: ReadonlyArray<number>): number | undefined => {
+  const mean = values.reduce((total, value) => total + value, 0) / values.length
+  const square = values.reduce((total, value) => total + (value - mean) ** 2, 0) / values.length
+  return mean > 0 ? Math.sqrt(square) / mean : undefined
+}
+
 /** A report is compared byte by byte, and the last digits of floating point sums say nothing. */
 export const round = (value: number, digits: number): number => {
   const factor = 10 ** digits

@@ -27,6 +27,11 @@ export interface ToolCall {
 export interface CompletionResult {
   readonly text?: string | undefined
   readonly toolCalls?: ReadonlyArray<ToolCall> | undefined
+  /**
+   * Further fields of the message: `reasoning`, `reasoning_details`, `images`, `annotations`, `refusal`. A stream sends them
+   * in one chunk before the text. They are not billed, and `/chat/completions` alone has them.
+   */
+  readonly fields?: Readonly<Record<string, unknown>> | undefined
   /** `stop` by default, `tool_calls` with tool calls, `length` when `max_tokens` cuts the text. */
   readonly finishReason?: string | undefined
 }
@@ -35,6 +40,7 @@ export interface CompletionResult {
 export interface Answer {
   readonly text: string
   readonly toolCalls: ReadonlyArray<{ readonly name: string; readonly arguments: string }>
+  readonly fields: Readonly<Record<string, unknown>>
   readonly finishReason: string
 }
 
@@ -96,7 +102,7 @@ export const echo = (request: CompletionRequest): CompletionResult => {
 
 /** Completes a result and applies `max_tokens`. */
 export const finish = (result: string | CompletionResult, maxTokens: number): Answer => {
-  const full = typeof result === "string" ? { text: result } : result
+  const full: CompletionResult = typeof result === "string" ? { text: result } : result
   const calls = (full.toolCalls ?? []).map((call) => ({
     name: call.name,
     arguments: typeof call.arguments === "string" ? call.arguments : JSON.stringify(call.arguments)
@@ -104,7 +110,12 @@ export const finish = (result: string | CompletionResult, maxTokens: number): An
   const whole = full.text ?? ""
   const kept = whole.slice(0, maxTokens * 4)
   const natural = kept.length < whole.length ? "length" : calls.length > 0 ? "tool_calls" : "stop"
-  return { text: kept, toolCalls: calls, finishReason: full.finishReason ?? natural }
+  return {
+    text: kept,
+    toolCalls: calls,
+    fields: full.fields ?? {},
+    finishReason: full.finishReason ?? natural
+  }
 }
 
 /** `max_tokens` under any of its names; absent when the request sets none. */

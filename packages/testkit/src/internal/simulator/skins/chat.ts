@@ -37,6 +37,7 @@ const message = (generation: Generation, error: InnerError | undefined) => ({
     generation.answer.toolCalls.length > 0 && generation.answer.text === "" ? null : generation.answer.text,
   refusal: null,
   reasoning: null,
+  ...generation.answer.fields,
   ...(generation.answer.toolCalls.length > 0 && error === undefined
     ? { tool_calls: toolCalls(generation) }
     : {})
@@ -122,6 +123,15 @@ const failed = (generation: Generation, error: InnerError) => ({
 
 const choice: Body = ({ content }) => ({ delta: { role: "assistant", content } })
 
+/** What the message has besides its text and its calls. */
+const fieldsChunk = (generation: Generation): ReadonlyArray<string> => {
+  const { fields } = generation.answer
+  if (Object.keys(fields).length === 0) return []
+  const delta = { role: "assistant", content: "", ...fields }
+  const choices = [{ index: 0, delta, finish_reason: null, native_finish_reason: null, logprobs: null }]
+  return [data({ ...head(generation, "chat.completion.chunk"), choices })]
+}
+
 /** `/chat/completions`. */
 export const chat: Skin = {
   path: "/chat/completions",
@@ -141,7 +151,8 @@ export const chat: Skin = {
       ...head(generation, "chat.completion.chunk"),
       choices: [{ index: 0, ...calls, finish_reason: null, native_finish_reason: null, logprobs: null }]
     })
-    return chunks(generation, "chat.completion.chunk", choice, toolPiece(generation.answer, tool))
+    const written = chunks(generation, "chat.completion.chunk", choice, toolPiece(generation.answer, tool))
+    return { ...written, open: fieldsChunk(generation) }
   }
 }
 
