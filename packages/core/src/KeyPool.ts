@@ -15,6 +15,7 @@ import { InvalidReading, UnknownKey } from "./Errors.ts"
 import type { Ineligible } from "./Filter.ts"
 import { Alarm } from "./internal/alarm.ts"
 import { defaultCooldowns, type Cooldowns } from "./internal/bench.ts"
+import { Deadlines } from "./internal/deadlines.ts"
 import { Engine, type Owner } from "./internal/engine.ts"
 import type { Entry } from "./internal/entry.ts"
 import * as EventHub from "./internal/eventHub.ts"
@@ -184,13 +185,23 @@ export const make = Effect.fnUntraced(function* (
   const services = yield* Effect.context<never>()
   const hub = yield* EventHub.make<PoolEvent>()
   const alarm = new Alarm(clock, Effect.runForkWith(services), () => engine.waiting.wake())
-  yield* Effect.addFinalizer(() => Effect.sync(() => alarm.close()))
+  const lastCall = new Alarm(clock, Effect.runForkWith(services), () =>
+    deadlines.ring(clock.currentTimeMillisUnsafe())
+  )
+  const deadlines = new Deadlines(lastCall)
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      alarm.close()
+      lastCall.close()
+    })
+  )
   const engine: Engine = new Engine({
     cooldowns: { ...defaultCooldowns, ...options.cooldowns },
     creditMaxAge: Duration.toMillis(options.creditMaxAge ?? "15 minutes"),
     slowStart: Duration.toMillis(options.slowStart ?? "30 seconds"),
     alarm: (at) => alarm.set(at),
     due: (nowMillis) => alarm.at <= nowMillis,
+    deadlines,
     emit: (event) => hub.emit(event),
     publish: shared.publish
   })

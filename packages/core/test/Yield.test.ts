@@ -258,12 +258,12 @@ const variants: ReadonlyArray<Variant> = [
   {
     name: "a use with a deadline",
     program: ({ balancer }) => balancer.use(() => Effect.andThen(pause, ok), { timeout: 100 }),
-    least: 20
+    least: 14
   },
   {
     name: "a use that its deadline cuts off",
     program: ({ balancer }) => balancer.use(() => Effect.never, { timeout: 100 }),
-    least: 20
+    least: 14
   },
   {
     name: "a use that waits for its permit, up to a time",

@@ -89,7 +89,8 @@ export interface Lost {
  * An answer: its body if that was JSON, or the stream that has taken the lease over.
  */
 export interface Sent {
-  readonly response: HttpClientResponse.HttpClientResponse
+  /** As a function, because who decodes the body has no use for it. */
+  readonly response: () => HttpClientResponse.HttpClientResponse
   /** The parsed body of an answer in JSON. */
   readonly body: unknown
   readonly stream: StreamedBody | undefined
@@ -164,7 +165,7 @@ export const make = (
           : request
         if (originOf(absolute.url) !== origin) return client.execute(absolute)
         return Effect.matchEffect(send(absolute, requestFactsIn(absolute)), {
-          onSuccess: ({ response }) => Effect.succeed(response),
+          onSuccess: ({ response }) => Effect.succeed(response()),
           onFailure: (error) => {
             if (error._tag === "Failed") return Effect.succeed(error.response)
             return Effect.fail(error._tag === "Lost" ? error.error : error)

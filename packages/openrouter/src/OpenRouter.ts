@@ -158,10 +158,10 @@ export class OpenRouter extends Context.Service<
   }
 >()("@evenkeel/openrouter/OpenRouter") {}
 
-const decodeChat = Schema.decodeUnknownEffect(ChatResponse.ChatResponse)
-const decodeEmbeddings = Schema.decodeUnknownEffect(Embeddings.EmbeddingsResponse)
-const decodeGeneration = Schema.decodeUnknownEffect(Schema.Struct({ data: Generation.Generation }))
-const decodeModels = Schema.decodeUnknownEffect(Schema.Struct({ data: Schema.Array(Model.Model) }))
+const decodeChat = Schema.decodeUnknownExit(ChatResponse.ChatResponse)
+const decodeEmbeddings = Schema.decodeUnknownExit(Embeddings.EmbeddingsResponse)
+const decodeGeneration = Schema.decodeUnknownExit(Schema.Struct({ data: Generation.Generation }))
+const decodeModels = Schema.decodeUnknownExit(Schema.Struct({ data: Schema.Array(Model.Model) }))
 
 /**
  * Makes the service over a client and a balancer.
@@ -383,6 +383,6 @@ const decoded = <A>(
 ): Effect.Effect<A, OpenRouterError> =>
   Effect.catch(decode(body), (error) => {
     const reason = new Undecodable({ description: error.message, body })
-    const outcome = { ...Outcome.ignored(), status: response.status, class: "undecodable" }
+    const outcome = { ...Outcome.ignored(), status: response().status, class: "undecodable" }
     return Effect.fail(new OpenRouterError({ reason, attempts: lease.attempted(outcome) }))
   })

@@ -47,6 +47,13 @@ export class Alarm {
     )
   }
 
+  /** Rings for nobody, until it is set again. */
+  rest(): void {
+    if (this.at === -Infinity) return
+    this.cancel()
+    this.at = Infinity
+  }
+
   /** Closes for good, and rings a last time for those who wait to be told. */
   close(): void {
     this.cancel()

@@ -12,6 +12,7 @@ import type { PoolEvent } from "../PoolEvent.ts"
 import type { Fact, OwnLoad } from "../SharedFacts.ts"
 import type { Cooldowns } from "./bench.ts"
 import { anyDemand, type Demand, type Strategy } from "./demand.ts"
+import type { Deadlines } from "./deadlines.ts"
 import { Domains } from "./domains.ts"
 import { Eligibility, passing } from "./eligibility.ts"
 import { Entry } from "./entry.ts"
@@ -37,6 +38,7 @@ export interface EngineOptions {
   readonly alarm: (at: number) => void
   /** Whether somebody waits for a time that has come. */
   readonly due: (nowMillis: number) => boolean
+  readonly deadlines: Deadlines
   readonly emit: (event: PoolEvent) => void
   readonly publish: (fact: Fact) => void
 }

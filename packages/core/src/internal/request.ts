@@ -61,10 +61,8 @@ export class Request<A, E, R> {
     call.current = lease
     const use = Effect.suspend(() => this.f(lease))
     if (call.deadline === Infinity) return call.restore(use)
-    const orElse = () => Effect.fail(cutOff as unknown as E)
-    return call.restore(
-      Effect.timeoutOrElse(use, { duration: Math.max(0, call.deadline - call.now()), orElse })
-    )
+    const { deadlines } = call.room.engine.options
+    return call.restore(deadlines.run(use, call.deadline, Effect.fail(cutOff as unknown as E)))
   }
 
   private observed({ context, key }: OpenLease, outcome: Outcome.Outcome | undefined): void {

@@ -8,6 +8,7 @@ import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
 import { HttpClient, type HttpClientError, HttpClientRequest, type HttpClientResponse } from "effect/http"
 import { Outcome, type Lease } from "@evenkeel/core"
 import type { Failed, Lost, Sent } from "../BalancedHttpClient.ts"
@@ -37,12 +38,7 @@ export const attempt = (
 ): Effect.Effect<Sent, Failed | Lost> =>
   // What has come must not be lost between its coming and its owner's taking it, so only the waiting is let out.
   Effect.uninterruptibleMask((restore) =>
-    // Traces of the caller are none of OpenRouter's business.
-    Effect.provideService(
-      client.execute(authorize(request, lease)),
-      HttpClient.TracerPropagationEnabled,
-      false
-    ).pipe(
+    traced(client.execute(authorize(request, lease))).pipe(
       restore,
       Effect.flatMap((response) =>
         isStream(response)
@@ -52,6 +48,19 @@ export const attempt = (
       Effect.catch((error) => failed(error, lease))
     )
   )
+
+/**
+ * Traces of the caller are none of OpenRouter's business; and where nobody listens to spans, none are made, since they would
+ * cost as much as the rest of the request.
+ */
+const traced = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.withFiber((fiber) =>
+    fiber.getRef(Tracer.Tracer) === Tracer.nativeTracer
+      ? Effect.provideService(effect, HttpClient.TracerDisabledWhen, always)
+      : Effect.provideService(effect, HttpClient.TracerPropagationEnabled, false)
+  )
+
+const always = () => true
 
 type Restore = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
 
@@ -81,6 +90,8 @@ const authorize = (request: HttpClientRequest.HttpClientRequest, lease: Lease.Le
     `Bearer ${Redacted.value(lease.key.secret)}`
   )
 
+const decoder = new TextDecoder()
+
 /** Failures and JSON are read whole, whatever else is passed on as it comes. */
 const isStream = (response: Response): boolean =>
   response.status < 400 && !(response.headers["content-type"] ?? "").includes("json")
@@ -92,14 +103,14 @@ const receiveWhole = (
 ): Effect.Effect<Sent, Refusal | HttpClientError.HttpClientError> =>
   Effect.flatMap(response.arrayBuffer, (buffer) =>
     Effect.flatMap(Clock.currentTimeMillis, (now): Effect.Effect<Sent, Refusal> => {
-      const text = new TextDecoder().decode(buffer)
+      const text = decoder.decode(buffer)
       const body = parse(text)
-      const whole = buffered(response, new Uint8Array(buffer), body, text)
       const { status, headers } = response
       const classification = Classifier.classify({ status, headers, body }, now, table)
+      const whole = () => buffered(response, new Uint8Array(buffer), body, text)
       return classification === undefined
         ? Effect.succeed({ response: whole, body, stream: undefined, lease })
-        : Effect.fail({ _tag: "Failed", keyId: lease.key.id, response: whole, body, classification })
+        : Effect.fail({ _tag: "Failed", keyId: lease.key.id, response: whole(), body, classification })
     })
   )
 
@@ -121,9 +132,12 @@ const receiveStream = (
       },
       onSuccess: () => {
         const { owner } = options
-        const sent = { response, body: undefined, stream, lease }
+        const sent = { response: () => response, body: undefined, stream, lease }
         return Fiber.isFiber(owner)
-          ? Effect.succeed({ ...sent, response: streamed(response, stream, owner) })
+          ? Effect.sync(() => {
+              const read = streamed(response, stream, owner)
+              return { ...sent, response: () => read }
+            })
           : Effect.as(Scope.addFinalizer(owner, stream.finish), sent)
       }
     })

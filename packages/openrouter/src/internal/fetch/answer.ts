@@ -61,7 +61,8 @@ export const answering = (send: Send, pool: KeyPool.KeyPool["Service"], origin: 
   }
 
   const succeeded = Effect.fnUntraced(function* (out: Outgoing, call: Call, sent: Sent) {
-    const { body, lease, response, stream } = sent
+    const { body, lease, stream } = sent
+    const response = sent.response()
     const keyId = lease.key.id
     const location = locationOf(response, out.url.href)
     if (location !== undefined && out.redirect === "error") {
