@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Simulator } from "@evenkeel/testkit"
 import { Effect, Redacted } from "effect"
-import { execFile } from "node:child_process"
+import { execFile, spawnSync } from "node:child_process"
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -46,6 +46,23 @@ describe("examples", () => {
       assert.include(printed, "What keeps a ship upright?")
     }).pipe(Effect.provide(Simulator.layer()))
   )
+
+  it.live("a chat with tools asks for them, and tells what it learnt", () => {
+    const completion = ({ body, lastUserMessage }: Simulator.CompletionRequest) => {
+      const { messages } = body as { readonly messages: ReadonlyArray<{ role: string; content: string }> }
+      const results = messages.slice(messages.findLastIndex(({ role }) => role === "user") + 1)
+      const harbour = lastUserMessage.includes("Rostock") ? "Rostock" : "Atlantis"
+      const call = (name: string) => ({ toolCalls: [{ name, arguments: { harbour } }] })
+      if (results.length === 0) return call("Depth")
+      return results.length === 2 ? call("Tide") : `Depth ${results[1]!.content}, tide ${results[3]!.content}`
+    }
+    return Effect.gen(function* () {
+      const printed = yield* run("language-model/main.ts", ["Rostock?", "Atlantis?"], yield* environment)
+      assert.include(printed, 'Depth {"metres":13}, tide {"metres":0.1}')
+      assert.include(printed, 'Depth {"problem":"No chart of Atlantis"}, tide {"metres":3.4}')
+      assert.match(printed, /\[\$0\.0000\d\d\]/)
+    }).pipe(Effect.provide(Simulator.layer({ completion })))
+  })
 
   it.live("a selector of one's own says who serves", () =>
     Effect.gen(function* () {
@@ -134,6 +151,15 @@ describe("examples", () => {
       const { stderr, stdout } = error as { readonly stdout?: string; readonly stderr?: string }
       assert.include(`${stdout}${stderr}`, "seconds: Expected a number from 1 to 604,800, got -1")
     }).pipe(Effect.scoped)
+  )
+
+  const redis = ["redis-server", "valkey-server"].some((name) => spawnSync(name, ["--version"]).status === 0)
+  it.live.skipIf(!redis)("the fleet draws four workers that share four keys", () =>
+    Effect.gen(function* () {
+      const printed = yield* run("fleet/main.ts", ["--seconds", "2"])
+      assert.match(printed, /^process +alpha +beta +gamma +delta +all$/m)
+      assert.include(printed, "4 workers")
+    })
   )
 
   it.live("the demo names the line of a prompt that is none", () =>

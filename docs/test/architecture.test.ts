@@ -43,6 +43,7 @@ const forbidden = [
   ["peak-ewma", "@evenkeel/least-in-flight"],
   ["headroom", "@evenkeel/pacing"],
   ["redis", "@evenkeel/openrouter"],
+  ["ai", "@evenkeel/retry"],
   ["openrouter", "@evenkeel/least-in-flight"],
   ["testkit", "@evenkeel/openrouter"]
 ] as const
@@ -53,6 +54,7 @@ const allowed = [
   ["retry", "effect"],
   ["openrouter", "@evenkeel/core"],
   ["openrouter", "effect/http"],
+  ["ai", "@evenkeel/openrouter"],
   ["testkit", "@evenkeel/core"]
 ] as const
 

@@ -1,0 +1,39 @@
+/**
+ * What is compared: one way to ask for a chat completion, whole or streamed.
+ */
+export interface Client {
+  /** The text of an answer. */
+  readonly call: (turn: number) => Promise<string>
+  /** The text of a streamed answer, put together; `first` is called when its first piece has come. */
+  readonly stream?: ((turn: number, first?: () => void) => Promise<string>) | undefined
+  readonly close: () => Promise<void>
+}
+
+/** `url` is the upstream's, up to `/v1` or below `/hold`. */
+export type Make = (url: string) => Promise<Client>
+
+export const keyCount = 16
+
+export const secrets: ReadonlyArray<string> = Array.from(
+  { length: keyCount },
+  (_, i) => `sk-${String(i + 1).padStart(7, "0")}`
+)
+
+export const secretOf = (turn: number): string => secrets[turn % keyCount]!
+
+export const model = "openai/gpt-4o-mini"
+
+/** 359 bytes as JSON, as in the first measurements. */
+export const messages = [
+  {
+    role: "system" as const,
+    content: "You are a shipwright. Answer in one short paragraph, and in plain words."
+  },
+  {
+    role: "user" as const,
+    content: `What keeps a ship upright? ${"Please think of wind and waves. ".repeat(4)}`
+  }
+]
+
+/** A new object for each request, as a program would have. */
+export const body = () => ({ model, messages, temperature: 0.2 })

@@ -1,0 +1,80 @@
+import { layerUndici } from "@effect/platform-node/NodeHttpClient"
+import { CircuitBreaker } from "@evenkeel/circuit-breaker"
+import { KeyPool } from "@evenkeel/core"
+import { LeastInFlight } from "@evenkeel/least-in-flight"
+import { ChatChunk, ChatResponse, OpenRouter } from "@evenkeel/openrouter"
+import { Retry } from "@evenkeel/retry"
+import { UndiciHttpClient } from "@evenkeel/undici"
+import { Effect, Layer, ManagedRuntime, Schema, Stream } from "effect"
+import { HttpClient, HttpClientRequest } from "effect/http"
+import { body, secretOf, secrets, type Make } from "../Client.ts"
+
+const silent = Layer.succeed(HttpClient.TracerDisabledWhen, () => true)
+
+/** All that is on in production: least in flight, retry, breakers by scope, credit and the deadline. */
+export const balanced = (
+  baseUrl: string,
+  http: Layer.Layer<HttpClient.HttpClient>,
+  options: OpenRouter.Options = {}
+) =>
+  OpenRouter.layerWith({ ...options, baseUrl }).pipe(
+    Layer.provide([
+      LeastInFlight.layer(),
+      Retry.layer(),
+      CircuitBreaker.layer(),
+      KeyPool.layer({ keys: secrets }),
+      http
+    ])
+  )
+
+const chat =
+  (http: Layer.Layer<HttpClient.HttpClient>, options?: OpenRouter.Options): Make =>
+  async (url) => {
+    const runtime = ManagedRuntime.make(balanced(url, http, options))
+    const openrouter = await runtime.runPromise(OpenRouter.OpenRouter)
+    return {
+      call: () => runtime.runPromise(Effect.map(openrouter.chat(body()), ChatResponse.text)),
+      stream: (_turn, first) => {
+        let all = ""
+        return runtime.runPromise(
+          openrouter.chatStream(body()).pipe(
+            Stream.runForEach((chunk) =>
+              Effect.sync(() => {
+                if (all === "") first?.()
+                all += ChatChunk.text(chunk)
+              })
+            ),
+            Effect.map(() => all)
+          )
+        )
+      },
+      close: () => runtime.dispose()
+    }
+  }
+
+const lean = Layer.provide(UndiciHttpClient.layer, silent)
+
+export const onLean: Make = chat(lean)
+export const onLeanTraced: Make = chat(UndiciHttpClient.layer)
+export const onStandard: Make = chat(Layer.provide(layerUndici, silent))
+export const withoutDeadline: Make = chat(lean, { timeout: Infinity })
+
+const decode = Schema.decodeUnknownEffect(ChatResponse.ChatResponse)
+const encoder = new TextEncoder()
+
+/** The same client without filter, pick, lease, classification and settlement: what they add is the difference to it. */
+export const unbalanced: Make = async (url) => {
+  const runtime = ManagedRuntime.make(lean)
+  const client = await runtime.runPromise(HttpClient.HttpClient)
+  const call = (turn: number) => {
+    const request = HttpClientRequest.post(`${url}/chat/completions`).pipe(
+      HttpClientRequest.bearerToken(secretOf(turn)),
+      HttpClientRequest.bodyUint8Array(encoder.encode(JSON.stringify(body())), "application/json")
+    )
+    return Effect.flatMap(client.execute(request), (response) => Effect.flatMap(response.json, decode))
+  }
+  return {
+    call: (turn) => runtime.runPromise(Effect.map(call(turn), ChatResponse.text)),
+    close: () => runtime.dispose()
+  }
+}

@@ -1,0 +1,4 @@
+/**
+ * A lean `HttpClient` for Node, over undici's dispatch.
+ */
+export * as UndiciHttpClient from "./UndiciHttpClient.ts"

@@ -1,0 +1,336 @@
+import { NodeHttpClient } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
+import { HttpBody, HttpClient, HttpClientRequest, type HttpClientResponse } from "effect/http"
+import { UndiciHttpClient } from "../src/index.ts"
+import { serve, until, type Answer } from "./server.ts"
+
+const execute = (request: HttpClientRequest.HttpClientRequest) =>
+  Effect.flatMap(HttpClient.HttpClient, (client) => client.execute(request))
+const get = (url: string) => execute(HttpClientRequest.get(url))
+const echo: Answer = (request, response) => {
+  const chunks: Array<Buffer> = []
+  request.on("data", (chunk: Buffer) => chunks.push(chunk))
+  request.on("end", () => {
+    const body = Buffer.concat(chunks).toString()
+    const { headers, method, url } = request
+    response.setHeader("content-type", "application/json")
+    response.end(JSON.stringify({ method, url, headers, body }))
+  })
+}
+const text = (status: number, body: string, headers: Record<string, string> = {}): Answer =>
+  ((_, response) => response.writeHead(status, headers).end(body)) as Answer
+
+// Whatever holds of this client holds of the standard one: the same tests run on both.
+const layers = [
+  ["lean", UndiciHttpClient.layer],
+  ["standard", NodeHttpClient.layerUndici]
+] as const
+
+describe.each(layers)("%s client", (_, layer) => {
+  const live = (
+    title: string,
+    test: () => Effect.Effect<void, unknown, HttpClient.HttpClient | Scope.Scope>
+  ): void => it.live(title, () => Effect.provide(test(), layer, { local: true }))
+
+  live("sends method, path, query, headers and body", () =>
+    Effect.gen(function* () {
+      const { url } = yield* serve(echo)
+      const response = yield* execute(
+        HttpClientRequest.post(`${url}/a/b#part`).pipe(
+          HttpClientRequest.setUrlParam("q", "ä b"),
+          HttpClientRequest.setHeader("x-one", "1"),
+          HttpClientRequest.bodyText("grüße", "text/plain")
+        )
+      )
+      assert.strictEqual(response.url, `${url}/a/b?q=%C3%A4+b`)
+      const seen = (yield* response.json) as Record<string, unknown>
+      assert.deepInclude(seen, { method: "POST", url: "/a/b?q=%C3%A4+b", body: "grüße" })
+      assert.deepInclude(seen["headers"], { "x-one": "1", "content-type": "text/plain" })
+    })
+  )
+
+  live("sends streams and forms", () =>
+    Effect.gen(function* () {
+      const { url } = yield* serve(echo)
+      const pieces = Stream.make("one ", "two").pipe(Stream.encodeText)
+      const streamed = yield* execute(
+        HttpClientRequest.post(url).pipe(HttpClientRequest.setBody(HttpBody.stream(pieces, "text/plain")))
+      )
+      assert.deepInclude(yield* streamed.json, { body: "one two" })
+      const form = new FormData()
+      form.append("field", "value")
+      const formed = yield* execute(
+        HttpClientRequest.post(url).pipe(HttpClientRequest.setBody(HttpBody.formData(form)))
+      )
+      const { body } = (yield* formed.json) as { readonly body: string }
+      assert.include(body, 'name="field"')
+    })
+  )
+
+  live("reads status, headers, cookies and every kind of body, again and again", () =>
+    Effect.gen(function* () {
+      const { url } = yield* serve((_, response) => {
+        response.writeHead(404, { "X-Two": ["a", "b"], "set-cookie": ["k=v; Path=/"] }).end('{"a":1}')
+      })
+      const response = yield* get(url)
+      assert.strictEqual(response.status, 404)
+      assert.strictEqual(response.headers["x-two"], "a, b")
+      assert.strictEqual(response.cookies.cookies["k"]?.value, "v")
+      assert.deepStrictEqual(yield* response.json, { a: 1 })
+      assert.strictEqual(yield* response.text, '{"a":1}')
+      assert.strictEqual((yield* response.arrayBuffer).byteLength, 7)
+    })
+  )
+
+  live("empty bodies, HEAD, 204, and trailers", () =>
+    Effect.gen(function* () {
+      const { url } = yield* serve((request, response) => {
+        if (request.url === "/204") return void response.writeHead(204).end()
+        if (request.url === "/trailers") {
+          response.writeHead(200, { trailer: "x-late", "transfer-encoding": "chunked" })
+          response.write("body")
+          response.addTrailers({ "x-late": "1" })
+          return void response.end()
+        }
+        response.writeHead(200, { "content-length": request.method === "HEAD" ? "5" : "0" }).end()
+      })
+      assert.strictEqual(yield* (yield* get(url)).json, null)
+      assert.strictEqual(yield* (yield* get(`${url}/204`)).text, "")
+      const head = yield* execute(HttpClientRequest.head(url))
+      assert.strictEqual(head.headers["content-length"], "5")
+      assert.strictEqual(yield* head.text, "")
+      assert.deepStrictEqual(yield* Stream.runCollect((yield* get(url)).stream), [])
+      const trailed = yield* get(`${url}/trailers`)
+      assert.strictEqual(yield* trailed.text, "body")
+      assert.strictEqual(trailed.headers["x-late"], undefined)
+    })
+  )
+
+  live("does not follow redirects", () =>
+    Effect.gen(function* () {
+      const { url } = yield* serve(text(302, "", { location: "/elsewhere" }))
+      const response = yield* get(url)
+      assert.strictEqual(response.status, 302)
+      assert.strictEqual(response.headers["location"], "/elsewhere")
+    })
+  )
+
+  live("fails as a transport where nobody listens, where the connection breaks, and at bad URLs", () =>
+    Effect.gen(function* () {
+      const { url } = yield* serve((request) => request.socket.destroy())
+      assert.strictEqual((yield* Effect.flip(get(url))).reason._tag, "TransportError")
+      assert.strictEqual((yield* Effect.flip(get("http://127.0.0.1:1"))).reason._tag, "TransportError")
+      assert.strictEqual((yield* Effect.flip(get("no url"))).reason._tag, "InvalidUrlError")
+      const bad = HttpClientRequest.setHeader(HttpClientRequest.get(url), "bad", "a\nb")
+      assert.strictEqual((yield* Effect.flip(execute(bad))).reason._tag, "TransportError")
+    })
+  )
+
+  live("fails as undecodable where the body breaks off, and is not JSON", () =>
+    Effect.gen(function* () {
+      const { url } = yield* serve((request, response) => {
+        if (request.url === "/text") return void response.end("no json")
+        response.writeHead(200, { "content-length": "100" })
+        response.write("half", () => request.socket.destroy())
+      })
+      const read = (part: (response: HttpClientResponse.HttpClientResponse) => Effect.Effect<unknown, any>) =>
+        Effect.flip(Effect.flatMap(get(url), part))
+      assert.strictEqual((yield* read((response) => response.text)).reason._tag, "DecodeError")
+      assert.strictEqual((yield* read((response) => response.arrayBuffer)).reason._tag, "DecodeError")
+      assert.strictEqual(
+        (yield* read((response) => Stream.runDrain(response.stream))).reason._tag,
+        "DecodeError"
+      )
+      const json = yield* Effect.flip((yield* get(`${url}/text`)).json)
+      assert.strictEqual(json.reason._tag, "DecodeError")
+    })
+  )
+
+  live("streams each chunk as it comes", () =>
+    Effect.gen(function* () {
+      const next = yield* Deferred.make<void>()
+      const { url } = yield* serve((_, response) => {
+        response.write("first")
+        Effect.runFork(
+          Effect.andThen(
+            Deferred.await(next),
+            Effect.sync(() => response.end("second"))
+          )
+        )
+      })
+      const seen: Array<string> = []
+      yield* Stream.runForEach(Stream.decodeText((yield* get(url)).stream), (chunk) => {
+        seen.push(chunk)
+        // The server writes on only when the first has been read.
+        return Deferred.succeed(next, undefined)
+      })
+      assert.deepStrictEqual(seen, ["first", "second"])
+    })
+  )
+
+  live("interruption before the head closes the connection", () =>
+    Effect.gen(function* () {
+      let asked = 0
+      const { dropped, url } = yield* serve(() => void asked++)
+      const fiber = yield* Effect.forkChild(get(url))
+      yield* until(() => asked === 1)
+      yield* Fiber.interrupt(fiber)
+      yield* until(() => dropped.count === 1)
+    })
+  )
+
+  live("interruption within the body, and the end of a stream, close the connection", () =>
+    Effect.gen(function* () {
+      const { dropped, url } = yield* serve((_, response) => void response.write("data"))
+      const reading = yield* Effect.forkChild(Effect.flatMap(get(url), (response) => response.text))
+      yield* Effect.sleep("50 millis")
+      yield* Fiber.interrupt(reading)
+      yield* until(() => dropped.count === 1)
+      const response = yield* get(url)
+      assert.strictEqual((yield* Stream.runCollect(Stream.take(response.stream, 1))).length, 1)
+      yield* until(() => dropped.count === 2)
+    })
+  )
+
+  live("a scope that closes aborts, before the head and within the body", () =>
+    Effect.gen(function* () {
+      let asked = 0
+      const { dropped, url } = yield* serve((request, response) => {
+        asked++
+        if (request.url === "/body") response.write("data")
+      })
+      const client = HttpClient.withScope(yield* HttpClient.HttpClient)
+      const first = yield* Scope.make()
+      const fiber = yield* Effect.forkChild(Effect.flip(Scope.provide(client.get(url), first)))
+      yield* until(() => asked === 1)
+      yield* Scope.close(first, Exit.void)
+      assert.strictEqual((yield* Fiber.join(fiber)).reason._tag, "TransportError")
+      const second = yield* Scope.make()
+      const response = yield* Scope.provide(client.get(`${url}/body`), second)
+      const text = yield* Effect.forkChild(Effect.flip(response.text))
+      yield* Scope.close(second, Exit.void)
+      assert.strictEqual((yield* Fiber.join(text)).reason._tag, "DecodeError")
+      yield* until(() => dropped.count === 2)
+    })
+  )
+
+  live("backpressure: who reads slowly is not sent on", () =>
+    Effect.gen(function* () {
+      const chunk = Buffer.alloc(64 * 1024)
+      const total = 512
+      let written = 0
+      const { url } = yield* serve((_, response) => {
+        const write = (): void => {
+          while (written < total) {
+            written++
+            if (!response.write(chunk)) return void response.once("drain", write)
+          }
+          response.end()
+        }
+        write()
+      })
+      const response = yield* get(url)
+      // What fits into the buffers of both ends is sent; it stops well before all of 32 MiB.
+      let last = -1
+      while (last !== written) {
+        last = written
+        yield* Effect.sleep("100 millis")
+      }
+      assert.isBelow(written, total)
+      const bytes = yield* Stream.runFold(
+        response.stream,
+        () => 0,
+        (sum, part) => sum + part.length
+      )
+      assert.strictEqual(bytes, total * chunk.length)
+    })
+  )
+
+  live("many large bodies at once, each read whole, in pieces or slowly", () =>
+    Effect.gen(function* () {
+      const size = 2 * 1024 * 1024
+      const { url } = yield* serve((_, response) => void response.end(Buffer.alloc(size, "x")))
+      const read = (turn: number) =>
+        Effect.flatMap(get(url), (response) => {
+          if (turn % 3 === 0) return Effect.map(response.text, (text) => text.length)
+          const slowly = Stream.tap(response.stream, () =>
+            turn % 3 === 1 ? Effect.yieldNow : Effect.sleep("1 millis")
+          )
+          return Stream.runFold(
+            slowly,
+            () => 0,
+            (sum, part) => sum + part.length
+          )
+        })
+      const turns = Array.from({ length: 24 }, (_, turn) => turn)
+      const lengths = yield* Effect.forEach(turns, read, { concurrency: "unbounded" })
+      assert.isTrue(lengths.every((length) => length === size))
+    })
+  )
+
+  live("connections are used again, also when small bodies are left unread", () =>
+    Effect.gen(function* () {
+      const { sockets, url } = yield* serve(text(200, "small"))
+      for (let i = 0; i < 20; i++) {
+        yield* get(url)
+        yield* Effect.sleep("1 millis")
+      }
+      assert.isAtMost(sockets.size, 2)
+    })
+  )
+
+  live("2,000 requests in flight at once", () =>
+    Effect.gen(function* () {
+      const waiting: Array<() => void> = []
+      const { url } = yield* serve((_, response) => void waiting.push(() => response.end("ok")))
+      const all = yield* Effect.forkChild(
+        Effect.forEach(
+          Array.from({ length: 2_000 }),
+          () => Effect.flatMap(get(url), (response) => response.text),
+          {
+            concurrency: "unbounded"
+          }
+        )
+      )
+      yield* until(() => waiting.length === 2_000)
+      for (const answer of waiting) answer()
+      const texts = yield* Fiber.join(all)
+      assert.isTrue(texts.every((text) => text === "ok"))
+    })
+  )
+})
+
+describe("one dispatcher of the caller's", () => {
+  it.live("bounds the connections", () =>
+    Effect.gen(function* () {
+      const { sockets, url } = yield* serve(text(200, "ok"))
+      yield* Effect.provide(
+        Effect.forEach(Array.from({ length: 50 }), () => Effect.flatMap(get(url), ({ text }) => text), {
+          concurrency: "unbounded"
+        }),
+        UndiciHttpClient.layerOptions({ connections: 3 })
+      )
+      assert.strictEqual(sockets.size, 3)
+    })
+  )
+  it.live("a queued request that is interrupted ends at once", () =>
+    Effect.gen(function* () {
+      let asked = 0
+      const { url } = yield* serve(() => void asked++)
+      yield* Effect.gen(function* () {
+        const first = yield* Effect.forkChild(get(url))
+        yield* until(() => asked === 1)
+        const second = yield* Effect.forkChild(get(url))
+        yield* Effect.sleep("20 millis")
+        yield* Fiber.interrupt(second)
+        yield* Fiber.interrupt(first)
+      }).pipe(Effect.provide(UndiciHttpClient.layerOptions({ connections: 1, pipelining: 1 })))
+      assert.strictEqual(asked, 1)
+    })
+  )
+  it("takes the standard layer's place", () => {
+    const replaced: Layer.Layer<HttpClient.HttpClient> = UndiciHttpClient.layer
+    assert.isTrue(Layer.isLayer(replaced))
+  })
+})
