@@ -4,8 +4,8 @@
  * **When to use**
  *
  * In place of `NodeHttpClient.layerUndici` where a process sends thousands of requests per second, or holds thousands of
- * streams: it costs about half the CPU and half the memory of the standard layer, and behaves as that does. `docs/benchmarks.md`
- * has the figures.
+ * streams: it takes less CPU and memory than the standard layer, and behaves as that does. `docs/benchmarks.md` has the
+ * figures.
  *
  * **Details**
  *
