@@ -65,7 +65,7 @@ export const make = (options: Options = {}): Selector.Selector => {
   const penalty = millisOf("penalty", options.penalty ?? "5 seconds", 0)
   return {
     name: "peak-ewma",
-    make: Effect.sync(() => picker(decay, penalty))
+    make: Effect.suspend(() => picker(decay, penalty))
   }
 }
 
@@ -105,7 +105,7 @@ const longestPenalty = 300_000
 /** Dearer than any key that is known. */
 const unheard = 1e12
 
-const picker = (decay: number, penalty: number): Selector.Picker => {
+const picker = (decay: number, penalty: number): Selector.Selector["make"] => {
   const estimates = new Map<string, Estimate>()
   const cost = (candidate: Candidate, { nowMillis }: PickContext): number => {
     const { id, inFlight, weight } = candidate
@@ -117,18 +117,8 @@ const picker = (decay: number, penalty: number): Selector.Picker => {
     const asked = outcome.retryAfter === undefined ? 0 : Duration.toMillis(outcome.retryAfter)
     return Math.max(elapsedMillis, penalty, Math.min(asked, longestPenalty))
   }
-  return {
-    pick: (candidates, context) => {
-      const size = candidates.length
-      if (size === 1) return candidates[0]
-      const i = Math.floor(context.random() * size)
-      let j = Math.floor(context.random() * (size - 1))
-      if (j >= i) j++
-      const a = candidates[i]!
-      const b = candidates[j]!
-      return cost(b, context) < cost(a, context) ? b : a
-    },
-    rank: Selector.rankBy(cost),
+  return Effect.map(Selector.powerOfTwo(cost).make, (choice) => ({
+    ...choice,
     settled: ({ id }, outcome, { answerMillis, elapsedMillis, nowMillis }) => {
       if (outcome._tag === "Ignored") return
       const millis = outcome._tag === "Success" ? answerMillis : failed(outcome, elapsedMillis)
@@ -137,7 +127,7 @@ const picker = (decay: number, penalty: number): Selector.Picker => {
       else estimate.observe(millis, nowMillis, decay)
     },
     forget: (id) => void estimates.delete(id)
-  }
+  }))
 }
 
 const millisOf = (field: string, value: Duration.Input, least: number): number => {

@@ -52,26 +52,11 @@ const eligible = (
   overlooked: overlooked === undefined ? undefined : plain(overlooked)
 })
 
-const ineligible = (entry: Entry, no: Ineligible): IneligibleKey => {
-  const { key, view } = entry
-  // Written out: a refusal makes one for each key, and must stay cheap.
-  return {
-    keyId: key.id,
-    account: key.account,
-    workspace: key.workspace,
-    tier: key.tier,
-    weight: key.weight,
-    inFlight: view.inFlight,
-    maxInFlight: view.maxInFlight,
-    credit: view.credit,
-    latency: view.latency,
-    eligible: false,
-    reason: no.reason,
-    scope: no.scope,
-    since: no.since,
-    until: no.until
-  }
-}
+const ineligible = (entry: Entry, no: Ineligible): IneligibleKey => ({
+  ...numbers(entry),
+  eligible: false,
+  ...plain(no)
+})
 
 const numbers = ({ key, view }: Entry): KeyNumbers => ({
   keyId: key.id,
