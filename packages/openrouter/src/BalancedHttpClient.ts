@@ -14,6 +14,7 @@ import { told, type Refused } from "./internal/failures.ts"
 import { requestFactsIn, type RequestFacts } from "./internal/requestFacts.ts"
 import { alternativesTo, rerouting, type Fallbacks } from "./internal/reroute.ts"
 import type { StreamedBody } from "./internal/stream/body.ts"
+import * as Tracing from "./internal/tracing.ts"
 
 export type { Fallbacks } from "./internal/reroute.ts"
 
@@ -111,37 +112,52 @@ export type Send = (
 ) => Effect.Effect<Sent, Failed | Lost | Refused>
 
 /**
- * Makes the function that all of Evenkeel's clients send with.
+ * Makes the function that all of Evenkeel's clients send with. `bytes` is for those who may hand on the bytes of an answer.
  */
 export const makeSend = (
   client: HttpClient.HttpClient,
   balancer: Balancer.Balancer["Service"],
-  options: Options = {}
+  options: Options & { readonly bytes?: boolean } = {}
 ): Send => {
-  const { classifier: table, fallbacks, idleTimeout = "2 minutes", timeout } = options
-  return (request, facts, call = {}, scope) =>
+  const { bytes = true, classifier: table, fallbacks: others, idleTimeout = "2 minutes" } = options
+  const tracing = Tracing.make()
+  return (request, facts, call = noOptions, scope) =>
     Effect.withFiber((fiber) => {
-      const alternatives = call.fallbacks ?? alternativesTo(facts.upstream, fallbacks)
-      const requestFor = alternatives === undefined ? () => request : rerouting(request, facts.upstream)
-      const attemptOptions = { table, idleTimeout, owner: scope ?? fiber }
-      const use = (lease: Lease.Lease) =>
-        attempt(client, requestFor(lease.context.upstream), lease, attemptOptions)
-      return Effect.mapError(
-        balancer.use(use, {
-          ...facts,
-          ...call,
-          // To the balancer this word means what OpenRouter may turn to by itself.
-          fallbacks: facts.fallbacks,
-          affinity: call.affinity ?? facts.affinity,
-          timeout: call.timeout ?? timeout,
-          alternatives,
-          outcome: outcomeOf,
-          discard: ({ stream }) => stream?.finish ?? Effect.void
-        }),
-        (error) => (error._tag === "Failed" || error._tag === "Lost" ? error : told(error))
+      const { fallbacks, promptTokens, tokens, upstream } = facts
+      const alternatives = call.fallbacks ?? alternativesTo(upstream, others)
+      const requestFor = alternatives === undefined ? undefined : rerouting(request, upstream)
+      const attemptOptions = { table, idleTimeout, tracing, bytes, owner: scope ?? fiber }
+      return Effect.catch(
+        balancer.use(
+          (lease) => attempt(client, requestFor?.(lease.context.upstream) ?? request, lease, attemptOptions),
+          {
+            upstream,
+            tokens,
+            promptTokens,
+            // To the balancer this word means what OpenRouter may turn to by itself.
+            fallbacks,
+            alternatives,
+            affinity: call.affinity ?? facts.affinity,
+            estimate: call.estimate,
+            filter: call.filter,
+            maxWait: call.maxWait,
+            priority: call.priority,
+            timeout: call.timeout ?? options.timeout,
+            outcome: outcomeOf,
+            discard
+          }
+        ),
+        refused
       )
     })
 }
+
+const noOptions: CallOptions = {}
+
+const discard = ({ stream }: Sent): Effect.Effect<void> => stream?.finish ?? Effect.void
+
+const refused = (error: Failed | Lost | Refused): Effect.Effect<never, Failed | Lost | Refused> =>
+  Effect.fail(error._tag === "Failed" || error._tag === "Lost" ? error : told(error))
 
 /**
  * Makes a balanced client from a client. Its errors are those of the balancer (`NoEligibleKey`, `DeadlineExceeded`) and of

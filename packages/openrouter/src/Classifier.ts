@@ -8,7 +8,8 @@
  */
 import * as Duration from "effect/Duration"
 import { Outcome, type Candidate } from "@evenkeel/core"
-import { errorIn, factsOf, type Answer, type Facts } from "./internal/classifier/facts.ts"
+import { errorIn, isServed } from "./internal/classifier/errorIn.ts"
+import { factsOf, type Answer, type Facts } from "./internal/classifier/facts.ts"
 import type { Billed, Confidence, Row, Scope } from "./internal/classifier/row.ts"
 import { rows as table } from "./internal/classifier/rows.ts"
 import { told } from "./internal/classifier/until.ts"
@@ -73,10 +74,7 @@ export const classify = (
   answer: Answer,
   now: number,
   table: ReadonlyArray<Row> = []
-): Classification | undefined =>
-  answer.status < 400 && answer.body !== undefined && errorIn(answer.body) === undefined
-    ? undefined
-    : verdict(factsOf(answer, now), table)
+): Classification | undefined => (isServed(answer) ? undefined : verdict(factsOf(answer, now), table))
 
 /**
  * The same for one parsed event of a stream, in any of OpenRouter's skins; `undefined` for one that is no failure.

@@ -5,11 +5,12 @@ import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { HttpClient, HttpClientRequest, type HttpClientError } from "effect/http"
+import { HttpBody, HttpClient, HttpClientRequest, type HttpClientError } from "effect/http"
 import {
   Balancer,
   Credits,
@@ -158,7 +159,6 @@ export class OpenRouter extends Context.Service<
   }
 >()("@evenkeel/openrouter/OpenRouter") {}
 
-const decodeChat = Schema.decodeUnknownExit(ChatResponse.ChatResponse)
 const decodeEmbeddings = Schema.decodeUnknownExit(Embeddings.EmbeddingsResponse)
 const decodeGeneration = Schema.decodeUnknownExit(Schema.Struct({ data: Generation.Generation }))
 const decodeModels = Schema.decodeUnknownExit(Schema.Struct({ data: Schema.Array(Model.Model) }))
@@ -177,14 +177,19 @@ export const make = Effect.fnUntraced(function* (
   const balancer = yield* Balancer.Balancer
   const pool = yield* KeyPool.KeyPool
   const { baseUrl } = options
-  const attribution = attributionHeaders(options.attribution)
-  const http = HttpClient.mapRequest(plain, HttpClientRequest.setHeaders(attribution))
-  const send = BalancedHttpClient.makeSend(http, balancer, options)
+  const headers = attributionHeaders(options.attribution)
+  const http = HttpClient.mapRequest(plain, HttpClientRequest.setHeaders(headers))
+  const send = BalancedHttpClient.makeSend(plain, balancer, { ...options, bytes: false })
+  const get = (path: string) => HttpClientRequest.get(`${baseUrl}${path}`, { headers })
+  const posts = {
+    chat: HttpClientRequest.post(`${baseUrl}/chat/completions`, { headers }),
+    embeddings: HttpClientRequest.post(`${baseUrl}/embeddings`, { headers })
+  }
 
   const call = <A>(
     request: HttpClientRequest.HttpClientRequest,
     facts: RequestFacts,
-    decode: (body: unknown) => Effect.Effect<A, Schema.SchemaError>,
+    decode: Decode<A>,
     options?: CallOptions
   ): Effect.Effect<A, CallError> =>
     Effect.matchEffect(send(request, facts, options), {
@@ -192,34 +197,43 @@ export const make = Effect.fnUntraced(function* (
       onSuccess: (sent) => decoded(sent, decode)
     })
 
-  const post = (path: string, body: unknown) => {
-    const bytes = encode(body)
-    if (bytes === undefined) {
-      return Effect.fail(notSent(new InvalidRequest({ field: "request", expected: "JSON" })))
+  const post = (template: HttpClientRequest.HttpClientRequest, body: unknown): Prepared => {
+    const json = encode(body)
+    if (json === undefined) return notSent(new InvalidRequest({ field: "request", expected: "JSON" }))
+    return {
+      _tag: "Prepared",
+      request: HttpClientRequest.setBody(template, json),
+      facts: requestFactsOf(body, json.contentLength)
     }
-    const http = HttpClientRequest.post(`${baseUrl}${path}`)
-    return Effect.succeed([
-      HttpClientRequest.bodyUint8Array(http, bytes, "application/json"),
-      requestFactsOf(body, bytes.length)
-    ] as const)
   }
-  const prepare = (request: ChatRequest.ChatRequest, stream: boolean) => {
+  const prepare = (request: ChatRequest.ChatRequest, stream: boolean): Prepared => {
     const invalid = check(request, stream)
     return invalid === undefined
-      ? post("/chat/completions", stream ? { ...request, stream } : request)
-      : Effect.fail(notSent(invalid))
+      ? post(posts.chat, stream ? { ...request, stream } : request)
+      : notSent(invalid)
   }
+  const answer = <A>(
+    prepared: Prepared,
+    decode: Decode<A>,
+    options?: CallOptions
+  ): Effect.Effect<A, CallError> =>
+    prepared._tag === "Prepared"
+      ? call(prepared.request, prepared.facts, decode, options)
+      : Effect.fail(prepared)
   return OpenRouter.of({
-    chat: (request, options) =>
-      Effect.flatMap(prepare(request, false), ([http, facts]) => call(http, facts, decodeChat, options)),
+    chat: (request, options) => answer(prepare(request, false), ChatResponse.decode, options),
     chatStream: (request, options) =>
       Stream.unwrap(
         Effect.gen(function* () {
-          const [http, facts] = yield* prepare(request, true)
+          const prepared = prepare(request, true)
+          if (prepared._tag !== "Prepared") return yield* prepared
           const scope = yield* Scope.Scope
-          const sent = yield* Effect.mapError(send(http, facts, options, scope), failureOf)
+          const sent = yield* Effect.mapError(
+            send(prepared.request, prepared.facts, options, scope),
+            failureOf
+          )
           return sent.stream === undefined
-            ? Stream.fromEffect(Effect.map(decoded(sent, decodeChat), chunkOf))
+            ? Stream.fromEffect(Effect.map(decoded(sent, ChatResponse.decode), chunkOf))
             : chunksOf(sent.stream, sent.lease.key.id)
         })
       ),
@@ -242,12 +256,9 @@ export const make = Effect.fnUntraced(function* (
           : { ...key, info: undefined, health: result?.failure.refused === true ? "refused" : "unknown" }
       })
     }),
-    embeddings: (request, options) =>
-      Effect.flatMap(post("/embeddings", request), ([http, facts]) =>
-        call(http, facts, decodeEmbeddings, options)
-      ),
+    embeddings: (request, options) => answer(post(posts.embeddings, request), decodeEmbeddings, options),
     generation: Effect.fnUntraced(function* (id, { keyId } = {}) {
-      const http = HttpClientRequest.setUrlParam(HttpClientRequest.get(`${baseUrl}/generation`), "id", id)
+      const http = HttpClientRequest.setUrlParam(get("/generation"), "id", id)
       const keys = keyId === undefined ? onePerAccount(yield* pool.keys) : [yield* pool.key(keyId)]
       const [first, ...rest] = keys.map(({ id: only }) => {
         const filter: Filter.Filter = (candidate) => (candidate.id === only ? undefined : another)
@@ -257,10 +268,7 @@ export const make = Effect.fnUntraced(function* (
       const { data } = yield* rest.reduce((found, next) => Effect.catch(found, () => next), read)
       return data
     }),
-    models: Effect.map(
-      call(HttpClientRequest.get(`${baseUrl}/models`), nothing, decodeModels),
-      ({ data }) => data
-    ),
+    models: Effect.map(call(get("/models"), nothing, decodeModels), ({ data }) => data),
     client: BalancedHttpClient.make(http, balancer, options)
   })
 })
@@ -340,12 +348,19 @@ const check = (request: ChatRequest.ChatRequest, stream: boolean): InvalidReques
   return undefined
 }
 
-const encoder = new TextEncoder()
+/** A request that can be sent, or why it cannot. */
+type Prepared =
+  | {
+      readonly _tag: "Prepared"
+      readonly request: HttpClientRequest.HttpClientRequest
+      readonly facts: RequestFacts
+    }
+  | OpenRouterError
 
 /** `undefined` for what JSON cannot hold: a cycle, a bigint. */
-const encode = (body: unknown): Uint8Array | undefined => {
+const encode = (body: unknown): HttpBody.Uint8Array | undefined => {
   try {
-    return encoder.encode(JSON.stringify(body))
+    return HttpBody.jsonUnsafe(body)
   } catch {
     return undefined
   }
@@ -377,12 +392,17 @@ const unreadable = (keyId: string, { cause, status }: Unread): Answered | Transp
 const notSent = (reason: OpenRouterError["reason"]): OpenRouterError =>
   new OpenRouterError({ reason, attempts: [] })
 
+type Decode<A> = (body: unknown) => Exit.Exit<A, Schema.SchemaError>
+
 const decoded = <A>(
   { body, lease, response }: BalancedHttpClient.Sent,
-  decode: (body: unknown) => Effect.Effect<A, Schema.SchemaError>
-): Effect.Effect<A, OpenRouterError> =>
-  Effect.catch(decode(body), (error) => {
+  decode: Decode<A>
+): Effect.Effect<A, OpenRouterError> => {
+  const exit = decode(body)
+  if (exit._tag === "Success") return Effect.succeed(exit.value)
+  return Effect.catch(exit, (error) => {
     const reason = new Undecodable({ description: error.message, body })
     const outcome = { ...Outcome.ignored(), status: response().status, class: "undecodable" }
     return Effect.fail(new OpenRouterError({ reason, attempts: lease.attempted(outcome) }))
   })
+}

@@ -56,14 +56,14 @@ describe("the options of its calls", () => {
   it.live("hold for each prompt: a deadline counts from its own beginning", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator.Simulator
-      yield* simulator.fault({ times: 3, action: Simulator.actions.stall("100 millis") })
+      yield* simulator.fault({ times: 3, action: Simulator.actions.stall("500 millis") })
       yield* simulator.fault({ times: 1, action: Simulator.actions.stall() })
       const live = OpenRouter.layerWith({ baseUrl: simulator.baseUrl, credits: false }).pipe(
         Layer.provide([Selector.layer(Selector.random), NodeHttpClient.layerUndici, poolOf(simulator)])
       )
       const requests = upTo(4).map(() => hello)
       // One after the other: together they take longer than each may.
-      const options = { concurrency: 1, timeout: "250 millis" } as const
+      const options = { concurrency: 1, timeout: "1400 millis" } as const
       const items = yield* Effect.provide(Batch.run(requests, options), live)
       assert.deepStrictEqual(
         items.map(({ result }) => (Result.isSuccess(result) ? "ok" : result.failure._tag)),

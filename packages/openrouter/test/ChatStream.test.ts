@@ -828,8 +828,8 @@ describe("giving a stream up", () => {
     ],
     ["a consumer that fails", (stream) => Stream.runForEach(stream, () => Effect.fail("enough"))],
     ["a consumer that dies", (stream) => Stream.runForEach(stream, () => Effect.die("oops"))],
-    ["a timeout of the caller's", (stream) => Effect.timeout(Stream.runDrain(stream), "50 millis")],
-    ["a race that it loses", (stream) => Effect.raceFirst(Stream.runDrain(stream), Effect.sleep(50))]
+    ["a timeout of the caller's", (stream) => Effect.timeout(Stream.runDrain(stream), "1 second")],
+    ["a race that it loses", (stream) => Effect.raceFirst(Stream.runDrain(stream), Effect.sleep("1 second"))]
   ] as ReadonlyArray<
     [string, (stream: Stream.Stream<unknown, unknown>) => Effect.Effect<unknown, unknown>]
   >) {

@@ -50,6 +50,6 @@ const bare =
 const silent = Layer.succeed(HttpClient.TracerDisabledWhen, () => true)
 
 export const standard: Make = bare(layerUndici)
-export const standardSilent: Make = bare(Layer.provide(layerUndici, silent))
+export const standardSilent: Make = bare(Layer.merge(layerUndici, silent))
 export const lean: Make = bare(UndiciHttpClient.layer)
-export const leanSilent: Make = bare(Layer.provide(UndiciHttpClient.layer, silent))
+export const leanSilent: Make = bare(Layer.merge(UndiciHttpClient.layer, silent))

@@ -5,10 +5,15 @@ import { LeastInFlight } from "@evenkeel/least-in-flight"
 import { ChatChunk, ChatResponse, OpenRouter } from "@evenkeel/openrouter"
 import { Retry } from "@evenkeel/retry"
 import { UndiciHttpClient } from "@evenkeel/undici"
-import { Effect, Layer, ManagedRuntime, Schema, Stream } from "effect"
+import { Effect, Layer, ManagedRuntime, Stream, Tracer } from "effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import { body, secretOf, secrets, type Make } from "../Client.ts"
 
+/** Somebody listens to spans, and does nothing with them. */
+const traced = Layer.succeed(
+  Tracer.Tracer,
+  Tracer.make({ span: (options) => new Tracer.NativeSpan(options) })
+)
 const silent = Layer.succeed(HttpClient.TracerDisabledWhen, () => true)
 
 /** All that is on in production: least in flight, retry, breakers by scope, credit and the deadline. */
@@ -28,9 +33,13 @@ export const balanced = (
   )
 
 const chat =
-  (http: Layer.Layer<HttpClient.HttpClient>, options?: OpenRouter.Options): Make =>
+  (
+    http: Layer.Layer<HttpClient.HttpClient>,
+    options?: OpenRouter.Options,
+    surroundings: Layer.Layer<never> = Layer.empty
+  ): Make =>
   async (url) => {
-    const runtime = ManagedRuntime.make(balanced(url, http, options))
+    const runtime = ManagedRuntime.make(Layer.merge(balanced(url, http, options), surroundings))
     const openrouter = await runtime.runPromise(OpenRouter.OpenRouter)
     return {
       call: () => runtime.runPromise(Effect.map(openrouter.chat(body()), ChatResponse.text)),
@@ -52,26 +61,25 @@ const chat =
     }
   }
 
-const lean = Layer.provide(UndiciHttpClient.layer, silent)
+export const onLean: Make = chat(UndiciHttpClient.layer)
+export const onLeanTraced: Make = chat(UndiciHttpClient.layer, {}, traced)
+export const onStandard: Make = chat(layerUndici)
+export const withoutDeadline: Make = chat(UndiciHttpClient.layer, { timeout: Infinity })
 
-export const onLean: Make = chat(lean)
-export const onLeanTraced: Make = chat(UndiciHttpClient.layer)
-export const onStandard: Make = chat(Layer.provide(layerUndici, silent))
-export const withoutDeadline: Make = chat(lean, { timeout: Infinity })
-
-const decode = Schema.decodeUnknownEffect(ChatResponse.ChatResponse)
 const encoder = new TextEncoder()
 
 /** The same client without filter, pick, lease, classification and settlement: what they add is the difference to it. */
 export const unbalanced: Make = async (url) => {
-  const runtime = ManagedRuntime.make(lean)
+  const runtime = ManagedRuntime.make(Layer.merge(UndiciHttpClient.layer, silent))
   const client = await runtime.runPromise(HttpClient.HttpClient)
   const call = (turn: number) => {
     const request = HttpClientRequest.post(`${url}/chat/completions`).pipe(
       HttpClientRequest.bearerToken(secretOf(turn)),
       HttpClientRequest.bodyUint8Array(encoder.encode(JSON.stringify(body())), "application/json")
     )
-    return Effect.flatMap(client.execute(request), (response) => Effect.flatMap(response.json, decode))
+    return Effect.flatMap(client.execute(request), (response) =>
+      Effect.flatMap(response.json, ChatResponse.decode)
+    )
   }
   return {
     call: (turn) => runtime.runPromise(Effect.map(call(turn), ChatResponse.text)),

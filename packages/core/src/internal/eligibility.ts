@@ -45,13 +45,10 @@ export class Eligibility {
   private spent(entry: Entry, context: PickContext): Ineligible | undefined {
     const { ledger, view } = entry
     if (this.age(entry, context.nowMillis)) return undefined
-    const credit = view.credit!
     const { estimate } = context
-    const available = ledger.available!
-    if (available > 0 && (estimate === undefined || estimate <= available))
-      return entry.part.affords(estimate) ? undefined : shared
+    if (ledger.affords(estimate)) return entry.part.affords(estimate) ? undefined : shared
     return {
-      reason: credit > 0 ? "insufficient" : "exhausted",
+      reason: view.credit! > 0 ? "insufficient" : "exhausted",
       scope: "key",
       since: ledger.readAt,
       until: ledger.resetsAt

@@ -52,6 +52,13 @@ export class Ledger {
     return credit === undefined ? undefined : credit - this.asideElsewhere
   }
 
+  /** Whether what is left pays for the estimate; without one, whether anything is left. Uncapped or not known: it does. */
+  affords(estimate: number | undefined): boolean {
+    if (this.remaining === undefined) return true
+    const left = this.remaining - this.debited - this.held - this.heldElsewhere - this.asideElsewhere
+    return left > 0 && (estimate === undefined || estimate <= left)
+  }
+
   /** What this process has spent and holds. */
   get outlay(): number {
     return this.spent + this.held

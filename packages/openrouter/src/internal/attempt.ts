@@ -8,16 +8,22 @@ import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
-import * as Tracer from "effect/Tracer"
-import { HttpClient, type HttpClientError, HttpClientRequest, type HttpClientResponse } from "effect/http"
+import {
+  type HttpClient,
+  type HttpClientError,
+  HttpClientRequest,
+  type HttpClientResponse
+} from "effect/http"
 import { Outcome, type Lease } from "@evenkeel/core"
 import type { Failed, Lost, Sent } from "../BalancedHttpClient.ts"
 import * as Classifier from "../Classifier.ts"
+import { isServed } from "./classifier/errorIn.ts"
 import { costOf } from "./credit/cost.ts"
 import { parse } from "./json.ts"
 import { outcomeOfLost } from "./lost.ts"
 import * as Streaming from "./stream/body.ts"
 import { buffered, streamed } from "./stream/responses.ts"
+import type { Tracing } from "./tracing.ts"
 
 type Response = HttpClientResponse.HttpClientResponse
 
@@ -25,6 +31,10 @@ type Response = HttpClientResponse.HttpClientResponse
 type Refusal = Omit<Failed, "attempts" | "outcome">
 
 export interface AttemptOptions extends Streaming.StreamOptions {
+  /** How the surroundings of a request are changed for what is sent; see `tracing.ts`. */
+  readonly tracing: Tracing
+  /** Whether somebody may want the bytes of a whole answer as they came; else it is read as text. */
+  readonly bytes: boolean
   /** Whose a stream is: a scope's that is open, or else the caller's fiber is watched for as long as nobody reads it. */
   readonly owner: Scope.Scope | Fiber.Fiber<unknown, unknown>
 }
@@ -38,29 +48,17 @@ export const attempt = (
 ): Effect.Effect<Sent, Failed | Lost> =>
   // What has come must not be lost between its coming and its owner's taking it, so only the waiting is let out.
   Effect.uninterruptibleMask((restore) =>
-    traced(client.execute(authorize(request, lease))).pipe(
-      restore,
-      Effect.flatMap((response) =>
-        isStream(response)
-          ? receiveStream(restore, response, lease, options)
-          : restore(receiveWhole(response, lease, options.table))
-      ),
-      Effect.catch((error) => failed(error, lease))
+    Effect.matchEffect(
+      restore(Effect.updateContext(client.execute(authorize(request, lease)), options.tracing)),
+      {
+        onFailure: (error) => failed(error, lease),
+        onSuccess: (response) =>
+          isStream(response)
+            ? Effect.catch(receiveStream(restore, response, lease, options), (error) => failed(error, lease))
+            : restore(receiveWhole(response, lease, options))
+      }
     )
   )
-
-/**
- * Traces of the caller are none of OpenRouter's business; and where nobody listens to spans, none are made, since they would
- * cost as much as the rest of the request.
- */
-const traced = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  Effect.withFiber((fiber) =>
-    fiber.getRef(Tracer.Tracer) === Tracer.nativeTracer
-      ? Effect.provideService(effect, HttpClient.TracerDisabledWhen, always)
-      : Effect.provideService(effect, HttpClient.TracerPropagationEnabled, false)
-  )
-
-const always = () => true
 
 type Restore = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
 
@@ -85,12 +83,12 @@ const failed = (
 
 const authorize = (request: HttpClientRequest.HttpClientRequest, lease: Lease.Lease) =>
   HttpClientRequest.setHeader(
-    HttpClientRequest.removeHeader(request, "x-api-key"),
+    request.headers["x-api-key"] === undefined
+      ? request
+      : HttpClientRequest.removeHeader(request, "x-api-key"),
     "authorization",
     `Bearer ${Redacted.value(lease.key.secret)}`
   )
-
-const decoder = new TextDecoder()
 
 /** Failures and JSON are read whole, whatever else is passed on as it comes. */
 const isStream = (response: Response): boolean =>
@@ -99,20 +97,39 @@ const isStream = (response: Response): boolean =>
 const receiveWhole = (
   response: Response,
   lease: Lease.Lease,
+  { bytes, table }: AttemptOptions
+): Effect.Effect<Sent, Failed | Lost> =>
+  bytes
+    ? Effect.matchEffect(response.arrayBuffer, {
+        onFailure: (error) => failed(error, lease),
+        onSuccess: (buffer) =>
+          received(response, decoder.decode(buffer), new Uint8Array(buffer), lease, table)
+      })
+    : Effect.matchEffect(response.text, {
+        onFailure: (error) => failed(error, lease),
+        onSuccess: (text) => received(response, text, undefined, lease, table)
+      })
+
+const received = (
+  response: Response,
+  text: string,
+  bytes: Uint8Array<ArrayBuffer> | undefined,
+  lease: Lease.Lease,
   table: ReadonlyArray<Classifier.Row> | undefined
-): Effect.Effect<Sent, Refusal | HttpClientError.HttpClientError> =>
-  Effect.flatMap(response.arrayBuffer, (buffer) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now): Effect.Effect<Sent, Refusal> => {
-      const text = decoder.decode(buffer)
-      const body = parse(text)
-      const { status, headers } = response
-      const classification = Classifier.classify({ status, headers, body }, now, table)
-      const whole = () => buffered(response, new Uint8Array(buffer), body, text)
-      return classification === undefined
-        ? Effect.succeed({ response: whole, body, stream: undefined, lease })
-        : Effect.fail({ _tag: "Failed", keyId: lease.key.id, response: whole(), body, classification })
-    })
-  )
+): Effect.Effect<Sent, Failed | Lost> => {
+  const { headers, status } = response
+  const body = parse(text)
+  const answer = { status, headers, body }
+  const whole = () => buffered(response, bytes ?? encoder.encode(text), body, text)
+  if (isServed(answer)) return Effect.succeed({ response: whole, body, stream: undefined, lease })
+  return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const classification = Classifier.classify(answer, now, table)!
+    return failed({ _tag: "Failed", keyId: lease.key.id, response: whole(), body, classification }, lease)
+  })
+}
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
 
 const receiveStream = (
   restore: Restore,

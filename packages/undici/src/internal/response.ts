@@ -55,7 +55,7 @@ export class DispatchResponse
   }
 
   get headers(): Headers.Headers {
-    return (this.headersRead ??= Headers.fromInput(this.exchange.head))
+    return (this.headersRead ??= headersOf(this.exchange.head))
   }
 
   get cookies(): Cookies.Cookies {
@@ -173,6 +173,12 @@ export class DispatchResponse
 const decoder = new TextDecoder()
 const decode = (bytes: Uint8Array): string => decoder.decode(bytes)
 const formDecoder = new TextDecoder("utf-8", { ignoreBOM: true })
+
+/** undici has made the names lower case; so the record is taken as it is, unless a name came twice. */
+const headersOf = (head: Exchange["head"]): Headers.Headers => {
+  for (const name in head) if (typeof head[name] !== "string") return Headers.fromInput(head)
+  return Headers.fromRecordUnsafe(head as Record<string, string>)
+}
 
 const cookiesOf = (header: string | Array<string> | undefined): Cookies.Cookies =>
   header === undefined ? Cookies.empty : Cookies.fromSetCookie(header)

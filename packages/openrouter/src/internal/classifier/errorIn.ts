@@ -35,6 +35,10 @@ export const errorIn = (value: unknown): Fields | undefined => {
   return undefined
 }
 
+/** Nearly every answer: it is JSON, and says nothing of a failure. */
+export const isServed = (answer: { readonly status: number; readonly body: unknown }): boolean =>
+  answer.status < 400 && answer.body !== undefined && errorIn(answer.body) === undefined
+
 const own = (fields: Fields | undefined): Fields | undefined => {
   const error = fields?.["error"]
   return typeof error === "string" && error !== "" ? { message: error } : record(error)
