@@ -5,6 +5,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -244,14 +245,12 @@ const once = <A, E, R>(
   options: UseOptions<A, E> | undefined,
   begun?: (call: Call) => void
 ) =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.withFiber((fiber) => {
-      const call = new Call(room, fiber, restore, options)
-      room.retry.begun?.(call.now())
-      begun?.(call)
-      return new Request(call, f, options).run()
-    })
-  )
+  Effect.uninterruptibleMask((restore) => {
+    const call = new Call(room, Fiber.getCurrent()!, restore, options)
+    room.retry.begun?.(call.now())
+    begun?.(call)
+    return new Request(call, f, options).run()
+  })
 
 /** The request, and a copy of it on another key if it takes long. */
 const twice = <A, E, R>(

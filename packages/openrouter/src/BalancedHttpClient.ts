@@ -2,9 +2,11 @@
  * One transformation from the user's `HttpClient` to another that spreads its requests over the pool's keys. Everything
  * Evenkeel sends to OpenRouter goes through it.
  */
+import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { HttpClient, HttpClientError, HttpClientRequest, type HttpClientResponse } from "effect/http"
 import { Balancer, type Errors, type Lease, type Outcome } from "@evenkeel/core"
@@ -14,7 +16,7 @@ import { told, type Refused } from "./internal/failures.ts"
 import { requestFactsIn, type RequestFacts } from "./internal/requestFacts.ts"
 import { alternativesTo, rerouting, type Fallbacks } from "./internal/reroute.ts"
 import type { StreamedBody } from "./internal/stream/body.ts"
-import * as Tracing from "./internal/tracing.ts"
+import * as Transmit from "./internal/transmit.ts"
 
 export type { Fallbacks } from "./internal/reroute.ts"
 
@@ -120,16 +122,18 @@ export const makeSend = (
   options: Options & { readonly bytes?: boolean } = {}
 ): Send => {
   const { bytes = true, classifier: table, fallbacks: others, idleTimeout = "2 minutes" } = options
-  const tracing = Tracing.make()
+  const attemptOptions = { table, idleTimeout, bytes }
+  const transmit = Transmit.make(client)
   return (request, facts, call = noOptions, scope) =>
     Effect.withFiber((fiber) => {
       const { fallbacks, promptTokens, tokens, upstream } = facts
       const alternatives = call.fallbacks ?? alternativesTo(upstream, others)
       const requestFor = alternatives === undefined ? undefined : rerouting(request, upstream)
-      const attemptOptions = { table, idleTimeout, tracing, bytes, owner: scope ?? fiber }
-      return Effect.catch(
+      const owner = scope ?? fiber
+      return Effect.catchCause(
         balancer.use(
-          (lease) => attempt(client, requestFor?.(lease.context.upstream) ?? request, lease, attemptOptions),
+          (lease) =>
+            attempt(transmit, requestFor?.(lease.context.upstream) ?? request, lease, owner, attemptOptions),
           {
             upstream,
             tokens,
@@ -156,8 +160,14 @@ const noOptions: CallOptions = {}
 
 const discard = ({ stream }: Sent): Effect.Effect<void> => stream?.finish ?? Effect.void
 
-const refused = (error: Failed | Lost | Refused): Effect.Effect<never, Failed | Lost | Refused> =>
-  Effect.fail(error._tag === "Failed" || error._tag === "Lost" ? error : told(error))
+const refused = (
+  cause: Cause.Cause<Failed | Lost | Refused>
+): Effect.Effect<never, Failed | Lost | Refused> => {
+  const error = Option.getOrUndefined(Cause.findErrorOption(cause))
+  return error === undefined || error._tag === "Failed" || error._tag === "Lost"
+    ? Effect.failCause(cause)
+    : Effect.fail(told(error))
+}
 
 /**
  * Makes a balanced client from a client. Its errors are those of the balancer (`NoEligibleKey`, `DeadlineExceeded`) and of

@@ -30,19 +30,27 @@ import * as Layer from "effect/Layer"
 import { Scheduler } from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import { HttpClient, type HttpClientError, type HttpClientRequest } from "effect/http"
-import { send } from "./internal/send.ts"
+import { exchange, send } from "./internal/send.ts"
 
 /**
  * Makes the client over the `Dispatcher` of `NodeHttpClient`.
  */
 export const make: Effect.Effect<HttpClient.HttpClient, never, Dispatcher> = Effect.gen(function* () {
-  const lean = HttpClient.make(send(yield* Dispatcher))
+  const dispatcher = yield* Dispatcher
+  const lean = HttpClient.make(send(dispatcher))
   const standard = yield* makeUndici
-  return HttpClient.makeWith<never, never, HttpClientError.HttpClientError, never>(
+  const client = HttpClient.makeWith<never, never, HttpClientError.HttpClientError, never>(
     Effect.flatMap((request) => (isPlain(request) ? lean : standard).execute(request)),
     Effect.succeed
   )
+  return Object.assign(client, { [exchangeSymbol]: exchange(dispatcher) })
 })
+
+/**
+ * Where those who look after an answer themselves, as Evenkeel's clients do, find a shorter way to send a plain request: a body
+ * in memory or none, and no upgrade. What wraps the client has no such way, and so is never passed by.
+ */
+const exchangeSymbol = Symbol.for("@evenkeel/HttpClient/exchange")
 
 /**
  * The client over a `Dispatcher` of yours: a proxy's, a mock's, one with a bound on its connections.

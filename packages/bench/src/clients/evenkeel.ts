@@ -6,7 +6,7 @@ import { ChatChunk, ChatResponse, OpenRouter } from "@evenkeel/openrouter"
 import { Retry } from "@evenkeel/retry"
 import { UndiciHttpClient } from "@evenkeel/undici"
 import { Effect, Layer, ManagedRuntime, Stream, Tracer } from "effect"
-import { HttpClient, HttpClientRequest } from "effect/http"
+import { HttpBody, HttpClient, HttpClientRequest } from "effect/http"
 import { body, secretOf, secrets, type Make } from "../Client.ts"
 
 /** Somebody listens to spans, and does nothing with them. */
@@ -14,7 +14,6 @@ const traced = Layer.succeed(
   Tracer.Tracer,
   Tracer.make({ span: (options) => new Tracer.NativeSpan(options) })
 )
-const silent = Layer.succeed(HttpClient.TracerDisabledWhen, () => true)
 
 /** All that is on in production: least in flight, retry, breakers by scope, credit and the deadline. */
 export const balanced = (
@@ -66,19 +65,31 @@ export const onLeanTraced: Make = chat(UndiciHttpClient.layer, {}, traced)
 export const onStandard: Make = chat(layerUndici)
 export const withoutDeadline: Make = chat(UndiciHttpClient.layer, { timeout: Infinity })
 
-const encoder = new TextEncoder()
+type Exchange = (
+  request: HttpClientRequest.HttpClientRequest,
+  isWhole: () => boolean
+) => ReturnType<HttpClient.HttpClient["execute"]>
 
-/** The same client without filter, pick, lease, classification and settlement: what they add is the difference to it. */
+/**
+ * The same client, by the same short way, without filter, pick, lease, classification and settlement: what they add is the
+ * difference to it.
+ */
 export const unbalanced: Make = async (url) => {
-  const runtime = ManagedRuntime.make(Layer.merge(UndiciHttpClient.layer, silent))
+  const runtime = ManagedRuntime.make(UndiciHttpClient.layer)
   const client = await runtime.runPromise(HttpClient.HttpClient)
+  const exchange = (client as never)[Symbol.for("@evenkeel/HttpClient/exchange")] as Exchange
+  const template = HttpClientRequest.post(`${url}/chat/completions`)
   const call = (turn: number) => {
-    const request = HttpClientRequest.post(`${url}/chat/completions`).pipe(
-      HttpClientRequest.bearerToken(secretOf(turn)),
-      HttpClientRequest.bodyUint8Array(encoder.encode(JSON.stringify(body())), "application/json")
+    const request = HttpClientRequest.bearerToken(
+      HttpClientRequest.setBody(template, HttpBody.jsonUnsafe(body())),
+      secretOf(turn)
     )
-    return Effect.flatMap(client.execute(request), (response) =>
-      Effect.flatMap(response.json, ChatResponse.decode)
+    return Effect.flatMap(
+      Effect.flatMap(
+        exchange(request, () => true),
+        (response) => response.json
+      ),
+      ChatResponse.decode
     )
   }
   return {

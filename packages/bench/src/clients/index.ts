@@ -26,7 +26,7 @@ export const clients = {
   lean: entry("`UndiciHttpClient`", async () => (await effect()).lean),
   leanSilent: entry("`UndiciHttpClient`, no spans", async () => (await effect()).leanSilent),
   unbalanced: entry(
-    "`UndiciHttpClient`, no spans, ChatResponse decoded",
+    "`OpenRouter`'s way to send, without balancing",
     async () => (await evenkeel()).unbalanced,
     false
   ),

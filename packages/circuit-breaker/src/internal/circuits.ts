@@ -70,7 +70,8 @@ export const make = (settings: Readonly<Record<Outcome.FaultScope, Settings>>): 
     const at = ticket?.at ?? admission
     try {
       if (outcome._tag === "Success") {
-        for (const cells of all) cells.on(cells.all, candidate, context)?.succeeded(admission, at, nowMillis)
+        for (let i = 0; i < all.length; i++)
+          all[i]!.on(all[i]!.all, candidate, context)?.succeeded(admission, at, nowMillis)
       } else if (outcome._tag === "Faulted") {
         const cells = scopes[outcome.scope]
         if (!cells.settings.counts(outcome)) return

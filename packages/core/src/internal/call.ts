@@ -180,10 +180,18 @@ export class Call {
   }
 }
 
-/** Leases keep this, and outlive the request: it must not hold on to its fiber, and with it to the answer. */
-const nowOf = (clock: Clock.Clock) => (): number => clock.currentTimeMillisUnsafe()
+// The closures are kept as long as the same clock and the same generator are in use, which is nearly always. Leases keep them,
+// and outlive the request: they must not hold on to its fiber, and with it to the answer.
+let lastClock: Clock.Clock | undefined
+let lastNow: () => number = () => 0
+const nowOf = (clock: Clock.Clock): (() => number) => {
+  if (clock !== lastClock) {
+    lastClock = clock
+    lastNow = () => clock.currentTimeMillisUnsafe()
+  }
+  return lastNow
+}
 
-// The closure is kept as long as the same generator is in use, which is nearly always.
 let lastRandom: Random.Random | undefined
 let lastNext: () => number = () => 0
 const randomOf = (random: { nextDoubleUnsafe(): number }): (() => number) => {

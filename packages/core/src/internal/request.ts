@@ -62,7 +62,7 @@ export class Request<A, E, R> {
     const use = Effect.suspend(() => this.f(lease))
     if (call.deadline === Infinity) return call.restore(use)
     const { deadlines } = call.room.engine.options
-    return call.restore(deadlines.run(use, call.deadline, Effect.fail(cutOff as unknown as E)))
+    return call.restore(deadlines.run(use, call.deadline, cutOffEffect as Effect.Effect<never, E>))
   }
 
   private observed({ context, key }: OpenLease, outcome: Outcome.Outcome | undefined): void {
@@ -146,6 +146,8 @@ export class Request<A, E, R> {
     )
   }
 }
+
+const cutOffEffect: Effect.Effect<never, unknown> = Effect.fail(cutOff)
 
 const isCutOff = (exit: Exit.Failure<unknown, unknown>): boolean =>
   exit.cause.reasons.some((reason) => reason._tag === "Fail" && reason.error === cutOff)

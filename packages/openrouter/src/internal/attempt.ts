@@ -8,12 +8,7 @@ import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
-import {
-  type HttpClient,
-  type HttpClientError,
-  HttpClientRequest,
-  type HttpClientResponse
-} from "effect/http"
+import { type HttpClientError, HttpClientRequest, type HttpClientResponse } from "effect/http"
 import { Outcome, type Lease } from "@evenkeel/core"
 import type { Failed, Lost, Sent } from "../BalancedHttpClient.ts"
 import * as Classifier from "../Classifier.ts"
@@ -23,7 +18,7 @@ import { parse } from "./json.ts"
 import { outcomeOfLost } from "./lost.ts"
 import * as Streaming from "./stream/body.ts"
 import { buffered, streamed } from "./stream/responses.ts"
-import type { Tracing } from "./tracing.ts"
+import { isWhole, type Transmit } from "./transmit.ts"
 
 type Response = HttpClientResponse.HttpClientResponse
 
@@ -31,33 +26,32 @@ type Response = HttpClientResponse.HttpClientResponse
 type Refusal = Omit<Failed, "attempts" | "outcome">
 
 export interface AttemptOptions extends Streaming.StreamOptions {
-  /** How the surroundings of a request are changed for what is sent; see `tracing.ts`. */
-  readonly tracing: Tracing
   /** Whether somebody may want the bytes of a whole answer as they came; else it is read as text. */
   readonly bytes: boolean
-  /** Whose a stream is: a scope's that is open, or else the caller's fiber is watched for as long as nobody reads it. */
-  readonly owner: Scope.Scope | Fiber.Fiber<unknown, unknown>
 }
+
+/** Whose a stream is: a scope's that is open, or else the caller's fiber is watched for as long as nobody reads it. */
+type Owner = Scope.Scope | Fiber.Fiber<unknown, unknown>
 
 /** Sends the request under the lease. */
 export const attempt = (
-  client: HttpClient.HttpClient,
+  transmit: Transmit,
   request: HttpClientRequest.HttpClientRequest,
   lease: Lease.Lease,
+  owner: Owner,
   options: AttemptOptions
 ): Effect.Effect<Sent, Failed | Lost> =>
   // What has come must not be lost between its coming and its owner's taking it, so only the waiting is let out.
   Effect.uninterruptibleMask((restore) =>
-    Effect.matchEffect(
-      restore(Effect.updateContext(client.execute(authorize(request, lease)), options.tracing)),
-      {
-        onFailure: (error) => failed(error, lease),
-        onSuccess: (response) =>
-          isStream(response)
-            ? Effect.catch(receiveStream(restore, response, lease, options), (error) => failed(error, lease))
-            : restore(receiveWhole(response, lease, options))
-      }
-    )
+    Effect.matchEffect(restore(transmit(authorize(request, lease))), {
+      onFailure: (error) => failed(error, lease),
+      onSuccess: (response) =>
+        isWhole(response.status, response.headers)
+          ? restore(receiveWhole(response, lease, options))
+          : Effect.catch(receiveStream(restore, response, lease, owner, options), (error) =>
+              failed(error, lease)
+            )
+    })
   )
 
 type Restore = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
@@ -89,10 +83,6 @@ const authorize = (request: HttpClientRequest.HttpClientRequest, lease: Lease.Le
     "authorization",
     `Bearer ${Redacted.value(lease.key.secret)}`
   )
-
-/** Failures and JSON are read whole, whatever else is passed on as it comes. */
-const isStream = (response: Response): boolean =>
-  response.status < 400 && !(response.headers["content-type"] ?? "").includes("json")
 
 const receiveWhole = (
   response: Response,
@@ -135,6 +125,7 @@ const receiveStream = (
   restore: Restore,
   response: Response,
   lease: Lease.Lease,
+  owner: Owner,
   options: AttemptOptions
 ): Effect.Effect<Sent, Refusal | HttpClientError.HttpClientError> =>
   Effect.flatMap(Streaming.make(response, lease, options), (stream) =>
@@ -148,7 +139,6 @@ const receiveStream = (
         return Effect.andThen(stream.close, failed)
       },
       onSuccess: () => {
-        const { owner } = options
         const sent = { response: () => response, body: undefined, stream, lease }
         return Fiber.isFiber(owner)
           ? Effect.sync(() => {

@@ -19,13 +19,16 @@ export const make = (): Tracing => {
   return (context) => {
     if (context !== last) {
       last = context
-      changed =
-        Context.get(context, Tracer.Tracer) === Tracer.nativeTracer
-          ? Context.add(context, HttpClient.TracerDisabledWhen, always)
-          : Context.add(context, HttpClient.TracerPropagationEnabled, false)
+      changed = heard(context)
+        ? Context.add(context, HttpClient.TracerPropagationEnabled, false)
+        : Context.add(context, HttpClient.TracerDisabledWhen, always)
     }
     return changed
   }
 }
+
+/** Whether somebody listens to spans. */
+export const heard = (context: Context.Context<never>): boolean =>
+  Context.get(context, Tracer.Tracer) !== Tracer.nativeTracer
 
 const always = () => true

@@ -15,6 +15,9 @@ type Head = Parameters<NonNullable<Handler["onResponseStart"]>>[2]
 /** Bytes that are held for a reader that is slower than the connection; Node's streams in undici hold as many. */
 const highWaterMark = 64 * 1024
 
+/** By status and headers: whether all of a body is to be in memory before its reader is woken. */
+export type IsWhole = (status: number, head: Head) => boolean
+
 const none: ReadonlyArray<() => void> = []
 
 export class Exchange implements Handler {
@@ -28,17 +31,19 @@ export class Exchange implements Handler {
   private unbounded = false
   private controller: Controller | undefined
   private aborted: { readonly reason: unknown } | undefined
-  private readonly signal: AbortSignal
+  private readonly signal: AbortSignal | undefined
+  private readonly isWhole: IsWhole | undefined
   private answered: ((error: unknown) => void) | undefined
   private waiting: ReadonlyArray<() => void> = none
   private waking = false
 
-  /** `answered` is called once: when the head has come, or with the error. */
-  constructor(signal: AbortSignal, answered: (error: unknown) => void) {
+  /** `answered` is called once: when the head has come, and all of a body that is to be whole, or with the error. */
+  constructor(signal: AbortSignal | undefined, answered: (error: unknown) => void, isWhole?: IsWhole) {
     this.signal = signal
     this.answered = answered
-    if (signal.aborted) this.handleEvent()
-    else signal.addEventListener("abort", this)
+    this.isWhole = isWhole
+    if (signal?.aborted === true) this.handleEvent()
+    else signal?.addEventListener("abort", this)
   }
 
   onRequestStart(controller: Controller): void {
@@ -51,6 +56,7 @@ export class Exchange implements Handler {
     if (status < 200) return
     this.status = status
     this.head = head
+    if (this.isWhole?.(status, head) === true) this.unbounded = true
     this.wake()
   }
 
@@ -74,14 +80,14 @@ export class Exchange implements Handler {
 
   /** The signal's listener. */
   handleEvent(): void {
-    this.abort(this.signal.reason)
+    this.abort(this.signal?.reason)
   }
 
   /** Nobody waits for the answer any more. */
   get abandon(): Effect.Effect<void> {
     return Effect.sync(() => {
       this.answered = undefined
-      this.abort(new Error("The request was interrupted"))
+      this.abort(interrupted())
     })
   }
 
@@ -107,11 +113,18 @@ export class Exchange implements Handler {
       this.waiting = [...this.waiting, waiter]
       return Effect.sync(() => {
         this.waiting = this.waiting.filter((other) => other !== waiter)
+        if (this.isSolitary) this.abort(interrupted())
       })
     })
   }
 
-  private abort(reason: unknown): void {
+  /** Nobody but its reader looks after it: there is no signal, and no watch on what is collected. */
+  get isSolitary(): boolean {
+    return this.signal === undefined
+  }
+
+  /** Closes the connection, unless all has come. */
+  abort(reason: unknown): void {
     if (this.ended || this.aborted !== undefined) return
     this.aborted = { reason }
     this.controller?.abort(reason as Error)
@@ -120,7 +133,7 @@ export class Exchange implements Handler {
   }
 
   private release(): void {
-    this.signal.removeEventListener("abort", this)
+    this.signal?.removeEventListener("abort", this)
     this.wake()
   }
 
@@ -134,6 +147,8 @@ export class Exchange implements Handler {
     this.waking = false
     const { answered } = this
     if (answered !== undefined) {
+      // What was asked for whole is told when it is there.
+      if (this.isSolitary && this.unbounded && !this.ended && this.failure === undefined) return
       this.answered = undefined
       return answered(this.status === 0 ? this.failure?.cause : undefined)
     }
@@ -143,3 +158,5 @@ export class Exchange implements Handler {
     for (const waiter of waiting) waiter()
   }
 }
+
+const interrupted = () => new Error("The request was interrupted")

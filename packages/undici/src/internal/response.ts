@@ -68,6 +68,16 @@ export class DispatchResponse
 
   /** Read once; what was read whole before can be read as often as it is wanted. */
   get stream(): Stream.Stream<Uint8Array, Failed> {
+    const { exchange } = this
+    return exchange.isSolitary
+      ? Stream.ensuring(
+          this.unattended,
+          Effect.sync(() => exchange.abort(new Error("The body was given up")))
+        )
+      : this.unattended
+  }
+
+  private get unattended(): Stream.Stream<Uint8Array, Failed> {
     return Stream.fromPull(
       Effect.sync(() => {
         if (this.whole !== undefined) return once(this.whole)

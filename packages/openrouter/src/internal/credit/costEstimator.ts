@@ -18,6 +18,8 @@ export class CostEstimator {
   private readonly prices: Prices
   /** USD a token that a request might have taken, by model. */
   private readonly rates = new Map<string, number>()
+  /** The model that was used last. */
+  private last: string | undefined
 
   constructor(first: number, prices: Prices = new Prices()) {
     this.first = first
@@ -51,8 +53,9 @@ export class CostEstimator {
     const model = upstream ?? ""
     const rate = cost / (tokens ?? 1)
     const old = this.rates.get(model)
-    // Taken out and put in again, so that the map stays in the order of use.
-    this.rates.delete(model)
+    // Taken out and put in again, so that the map stays in the order of use; the last one is in its place.
+    if (model !== this.last) this.rates.delete(model)
+    this.last = model
     this.rates.set(model, old === undefined ? rate : Math.max(rate, rate + (old - rate) * decay))
     if (this.rates.size > maxModels) this.rates.delete(this.rates.keys().next().value!)
   }

@@ -1,0 +1,42 @@
+/**
+ * How a request is sent, on a key that has been picked: over the user's client, and by its shorter way where it has one.
+ *
+ * `HttpClient.make` watches each answer, for it might be lost: by a signal, a registry of what is collected, and two more objects.
+ * Here none is lost: it is read under the lease, or it is a stream that has an owner. So a client that knows of that
+ * (`UndiciHttpClient` of `@evenkeel/undici`) is asked directly. The symbol and the shape of `Exchange` are all they share.
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { HttpClient, HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
+import * as Tracing from "./tracing.ts"
+
+type Sent = Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>
+
+export type Transmit = (request: HttpClientRequest.HttpClientRequest) => Sent
+
+/** Answers when the head has come, and where `isWhole` asks for it all of the body. It makes no span. */
+type Exchange = (
+  request: HttpClientRequest.HttpClientRequest,
+  isWhole: (status: number, headers: Readonly<Record<string, unknown>>) => boolean
+) => Sent
+
+const exchangeSymbol = Symbol.for("@evenkeel/HttpClient/exchange")
+
+export const make = (client: HttpClient.HttpClient): Transmit => {
+  const { [exchangeSymbol]: exchange } = client as { readonly [exchangeSymbol]?: Exchange }
+  const tracing = Tracing.make()
+  const usually: Transmit = (request) => Effect.updateContext(client.execute(request), tracing)
+  if (exchange === undefined) return usually
+  return (request) =>
+    Effect.contextWith((context: Context.Context<never>) =>
+      Tracing.heard(context) || !isPlain(request) ? usually(request) : exchange(request, isWhole)
+    )
+}
+
+/** Whether its body is in memory, or there is none, and the connection is not to be taken over. */
+const isPlain = ({ body, headers }: HttpClientRequest.HttpClientRequest): boolean =>
+  (body._tag === "Uint8Array" || body._tag === "Empty") && headers["upgrade"] === undefined
+
+/** Failures and JSON are read whole, whatever else is passed on as it comes. */
+export const isWhole = (status: number, headers: Readonly<Record<string, unknown>>): boolean =>
+  status >= 400 || String(headers["content-type"] ?? "").includes("json")
