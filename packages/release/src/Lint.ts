@@ -29,7 +29,7 @@ export const contents = (tarball: Tarball): ReadonlyArray<string> => {
     if (!allowed.some((pattern) => pattern.test(file))) problems.push(`${file} does not belong to it`)
     // A module that is gone stays in dist until that is cleaned.
     const source = file.replace(/^dist\/(.*?)(?:\.d)?\.[jt]s(?:\.map)?$/, "src/$1.ts")
-    if (!files.has(source)) problems.push(`${file} has no source: run pnpm clean, or remove dist`)
+    if (!files.has(source)) problems.push(`${file} has no source: remove dist, and build again`)
     if (file.endsWith(".map")) {
       for (const path of JSON.parse(files.get(file)!).sources as ReadonlyArray<string>) {
         const mapped = posix.join(posix.dirname(file), path)

@@ -84,7 +84,10 @@ describe("the convention", () => {
     "sideEffects"
   ]) {
     it(`misses ${field}`, () => {
-      assert.include(found((manifest) => ({ ...manifest, [field]: undefined })).join("\n"), `${field} must be`)
+      assert.include(
+        found((manifest) => ({ ...manifest, [field]: undefined })).join("\n"),
+        `${field} must be`
+      )
     })
   }
 
