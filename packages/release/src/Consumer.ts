@@ -73,7 +73,7 @@ export const install = Effect.fnUntraced(function* (
   if (manager === "npm") {
     yield* Shell.run(["npm", "install", "--no-audit", "--no-fund"], { cwd: folder })
   } else {
-    // The packages are not in the registry yet, so that those they depend on are told, too.
+    // What a package depends on is not in the registry yet.
     write("pnpm-workspace.yaml", JSON.stringify({ overrides: ours }))
     yield* Shell.pnpm(["install", "--no-frozen-lockfile"], { cwd: folder })
   }

@@ -17,6 +17,26 @@ const allowed = [
 /** What only means something within the workspace. */
 const unresolved = ["workspace:", "catalog:", "@evenkeel/source"]
 
+const specifiers = [
+  /^\s*(?:import|export)\b[^"'=]*?\bfrom "([^"]+)"/gm,
+  /^\s*import "([^"]+)"/gm,
+  /\bimport\("([^"]+)"\)/g
+]
+
+/** The packages that the code or its declarations import. */
+const importsOf = ({ files }: Tarball): ReadonlySet<string> => {
+  const found = new Set<string>()
+  for (const [file, text] of files) {
+    if (!/^dist\/.*\.(?:js|d\.ts)$/.test(file)) continue
+    // Examples in comments import what the reader has installed.
+    const code = text.replaceAll(/\/\*[\s\S]*?\*\//g, "")
+    for (const [, specifier = ""] of specifiers.flatMap((pattern) => Array.from(code.matchAll(pattern)))) {
+      if (!/^(?:\.|node:)/.test(specifier)) found.add(/^(?:@[^/]+\/)?[^/]+/.exec(specifier)![0])
+    }
+  }
+  return found
+}
+
 /** What the tarball holds and lacks. */
 export const contents = (tarball: Tarball): ReadonlyArray<string> => {
   const { files, manifest } = tarball
@@ -36,6 +56,11 @@ export const contents = (tarball: Tarball): ReadonlyArray<string> => {
         if (!files.has(mapped)) problems.push(`${file} maps ${mapped}, which is not in the tarball`)
       }
     }
+  }
+  // Where packages lie side by side, one that is not named is found all the same: until somebody installs this one alone.
+  const named = { ...manifest.dependencies, ...manifest.peerDependencies }
+  for (const name of importsOf(tarball)) {
+    if (name !== manifest.name && !(name in named)) problems.push(`${name} is imported, and no dependency`)
   }
   for (const command of commands(tarball)) {
     if (!files.get(command)?.startsWith("#!/usr/bin/env node\n")) {

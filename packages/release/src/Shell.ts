@@ -28,7 +28,7 @@ export const start = Effect.fnUntraced(function* (command: ReadonlyArray<string>
   return yield* spawner.spawn(ChildProcess.make(program, args, { cwd, env: { ...env }, extendEnv: true }))
 })
 
-/** Runs a command to its end, two minutes at most. */
+/** Runs a command to its end, five minutes at most. */
 export const run = Effect.fnUntraced(
   function* (command: ReadonlyArray<string>, options: Options) {
     const handle = yield* start(command, options)
@@ -38,7 +38,7 @@ export const run = Effect.fnUntraced(
     return yield* new CommandFailed({ command: command.join(" "), exitCode, output })
   },
   Effect.scoped,
-  Effect.timeout("2 minutes")
+  Effect.timeout("5 minutes")
 )
 
 /** pnpm, as .ci/run and README call it. */

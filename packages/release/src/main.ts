@@ -61,7 +61,7 @@ const installed = Effect.fnUntraced(function* (packed: string, tarballs: Readonl
     const versions = yield* Consumer.commandVersions(npm.folder, runtime, tarballs)
     yield* report(`npm, ${runtime.name}: ${suited.length} programs`, [...problems.flat(), ...versions])
   }
-  // pnpm lays packages out so that each finds what it names alone: a dependency that is not named is missed on import.
+  // How packages are laid out is pnpm's own; what they do once they are found is not, and has been seen above.
   for (const runtime of found) {
     yield* report(
       `pnpm, ${runtime.name}: imports`,

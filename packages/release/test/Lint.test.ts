@@ -79,6 +79,18 @@ describe("a tarball", () => {
     ["has a range of the workspace", {}, { dependencies: { a: "workspace:^" } }, `still says "workspace:"`],
     ["has a range of the catalog", {}, { dependencies: { a: "catalog:" } }, `still says "catalog:"`],
     ["exports its sources", {}, conventionally, "@evenkeel/source"],
+    [
+      "imports what it does not name",
+      { "dist/A.js": `import { x } from "@evenkeel/retry/Retry"\nexport const a = x\n` },
+      {},
+      "@evenkeel/retry is imported, and no dependency"
+    ],
+    [
+      "has types of what it does not name",
+      { "dist/A.d.ts": `export declare const a: import("other").B\n` },
+      {},
+      "other is imported, and no dependency"
+    ],
     ["has a command without #!", { "dist/bin.js": "" }, {}, "must begin with #!/usr/bin/env node"],
     ["has an export of nothing", { "dist/index.js": undefined }, {}, "publint: "],
     [
