@@ -84,8 +84,11 @@ const typed = async (tarball: Tarball): Promise<ReadonlyArray<string>> => {
   const files = Object.fromEntries(
     Array.from(tarball.files, ([path, text]) => [`/node_modules/${name}/${path}`, text])
   )
-  const entrypoints = [...entryPoints(tarball), "./package.json"]
-  const analysis = await checkPackage(new TypedPackage(files, name, version), { entrypoints })
+  const entrypoints = entryPoints(tarball)
+  if (entrypoints.length === 0) return []
+  const analysis = await checkPackage(new TypedPackage(files, name, version), {
+    entrypoints: [...entrypoints]
+  })
   if (analysis.types === false) return ["types: there are none"]
   // ESM alone, as the profile `esm-only` has it: neither Node 10 nor `require` without `require(esm)` is served.
   const kinds = ["node16-esm", "bundler"] as const

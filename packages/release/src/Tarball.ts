@@ -40,11 +40,13 @@ export const pack = Effect.fnUntraced(function* (packages: ReadonlyArray<Package
 export const commands = ({ manifest }: Tarball): ReadonlyArray<string> =>
   Object.values(manifest.bin ?? {}).map((path) => path.replace("./", ""))
 
-/** What of it can be imported, as `.` and `./KeyPool`. */
-export const entryPoints = (tarball: Tarball): ReadonlyArray<string> =>
-  Array.from(tarball.files.keys())
+/** What of it can be imported, as `.` and `./KeyPool`: of a package that is a command alone, nothing. */
+export const entryPoints = (tarball: Tarball): ReadonlyArray<string> => {
+  if (!("." in (tarball.manifest["exports"] as object))) return []
+  return Array.from(tarball.files.keys())
     .filter((path) => /^dist\/.*\.js$/.test(path) && !path.startsWith("dist/internal/"))
     .filter((path) => !commands(tarball).includes(path))
     .map((path) => `./${path.slice("dist/".length, -".js".length)}`)
     .map((path) => (path === "./index" ? "." : path))
     .toSorted()
+}

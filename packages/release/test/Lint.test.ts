@@ -67,6 +67,12 @@ describe("a tarball", () => {
     assert.deepStrictEqual(entryPoints(tarball(internal)), [".", "./A"])
   })
 
+  it("that is a command alone is sound, and has no entry points", async () => {
+    const command = tarball({}, { exports: { "./package.json": "./package.json" } })
+    assert.deepStrictEqual(entryPoints(command), [])
+    assert.deepStrictEqual(await problems(command), [])
+  })
+
   const broken: ReadonlyArray<
     readonly [what: string, files: Record<string, string | undefined>, fields: object, problem: string]
   > = [
