@@ -1,6 +1,8 @@
 /**
- * What programs weigh beyond `effect`: bundled, minified, gzipped, with `effect` itself left out.
+ * What programs and packages weigh: bundled, minified, gzipped, with `effect` itself left out.
  */
+import { existsSync, globSync, readFileSync } from "node:fs"
+import { join, relative } from "node:path"
 import { gzipSync } from "node:zlib"
 import { rolldown } from "rolldown"
 
@@ -9,6 +11,15 @@ export interface Size {
   readonly minified: number
   readonly gzipped: number
 }
+
+/** What a bundler makes of a program. */
+export interface Bundle {
+  readonly code: string
+  /** The modules of which something is in it, as `packages/core/src/Selector.ts`. */
+  readonly modules: ReadonlyArray<string>
+}
+
+const root = join(import.meta.dirname, "../../..")
 
 const programs: Readonly<Record<string, string>> = {
   "core and one selector": `
@@ -25,12 +36,14 @@ const programs: Readonly<Record<string, string>> = {
 }
 
 const entry = "\0program"
+const others = /^(?:effect|@effect|node:)/
 
-const size = async (name: string, source: string): Promise<Size> => {
-  const bundle = await rolldown({
+/** Bundles a program, which may import by name or by path; what `external` matches is left out. */
+export const bundle = async (source: string, external: RegExp = others): Promise<Bundle> => {
+  const build = await rolldown({
     input: entry,
     platform: "node",
-    external: (id) => /^(?:effect|@effect|node:)/.test(id),
+    external: (id) => external.test(id),
     resolve: { conditionNames: ["@evenkeel/source", "import", "default"] },
     plugins: [
       {
@@ -41,11 +54,48 @@ const size = async (name: string, source: string): Promise<Size> => {
     ],
     cwd: import.meta.dirname
   })
-  const { output } = await bundle.generate({ minify: true, format: "esm" })
-  await bundle.close()
-  const code = output.map((part) => (part.type === "chunk" ? part.code : "")).join("")
-  return { name, minified: Buffer.byteLength(code), gzipped: gzipSync(code, { level: 9 }).length }
+  const { output } = await build.generate({ minify: true, format: "esm" })
+  await build.close()
+  const chunks = output.filter((part) => part.type === "chunk")
+  const modules = chunks.flatMap((chunk) =>
+    Object.entries(chunk.modules)
+      .filter(([id, { renderedLength }]) => id !== entry && renderedLength > 0)
+      .map(([id]) => relative(root, id))
+  )
+  return { code: chunks.map(({ code }) => code).join(""), modules }
 }
 
+const size = (name: string, { code }: Bundle): Size => ({
+  name,
+  minified: Buffer.byteLength(code),
+  gzipped: gzipSync(code, { level: 9 }).length
+})
+
 export const sizes = (): Promise<ReadonlyArray<Size>> =>
-  Promise.all(Object.entries(programs).map(([name, source]) => size(name, source)))
+  Promise.all(Object.entries(programs).map(async ([name, source]) => size(name, await bundle(source))))
+
+/** The entry modules of every published package, from the root: its library, or its command where it is nothing else. */
+export const published = (): ReadonlyMap<string, string> => {
+  const found = globSync("packages/*/package.json", { cwd: root })
+    .toSorted()
+    .flatMap((path): ReadonlyArray<readonly [string, string]> => {
+      const manifest = JSON.parse(readFileSync(join(root, path), "utf8"))
+      if (manifest.private === true) return []
+      const source = (file: string) => join(root, path, "../src", file)
+      const command = Object.values<string>(manifest.bin ?? {})[0]?.replace(/.*dist\/(.*)\.js$/, "$1.ts")
+      return [[manifest.name, existsSync(source("index.ts")) ? source("index.ts") : source(command!)]]
+    })
+  return new Map(found)
+}
+
+/** Every published package as a whole, without the packages that it imports. */
+export const packageSizes = (): Promise<ReadonlyArray<Size>> =>
+  Promise.all(
+    Array.from(published(), async ([name, path]) =>
+      // A command exports nothing, so that it is imported as well.
+      size(
+        name,
+        await bundle(`import "${path}"\nexport * from "${path}"`, /^(?:effect|@effect|@evenkeel|node:)/)
+      )
+    )
+  )

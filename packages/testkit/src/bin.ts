@@ -9,6 +9,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import { readFileSync } from "node:fs"
 import { type Scenario, scenarios } from "./internal/simulator/scenarios.ts"
 import * as Simulator from "./Simulator.ts"
 
@@ -70,4 +71,6 @@ const command = Command.make(
   Command.withDescription("Simulates OpenRouter on loopback: keys, caps, balances, rate limits and faults.")
 )
 
-command.pipe(Command.run({ version: "0.0.0" }), Effect.provide(NodeServices.layer), NodeRuntime.runMain)
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"))
+
+command.pipe(Command.run({ version }), Effect.provide(NodeServices.layer), NodeRuntime.runMain)
