@@ -6,12 +6,12 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
-import { type HttpClientError, HttpClientRequest, type HttpClientResponse } from "effect/http"
+import type { HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
 import { Outcome, type Lease } from "@evenkeel/core"
 import type { Failed, Lost, Sent } from "../BalancedHttpClient.ts"
 import * as Classifier from "../Classifier.ts"
+import { authorize, forgetCredential } from "./authorize.ts"
 import { isServed } from "./classifier/errorIn.ts"
 import { costOf } from "./credit/cost.ts"
 import { parse } from "./json.ts"
@@ -43,14 +43,19 @@ export const attempt = (
 ): Effect.Effect<Sent, Failed | Lost> =>
   // What has come must not be lost between its coming and its owner's taking it, so only the waiting is let out.
   Effect.uninterruptibleMask((restore) =>
-    Effect.matchEffect(restore(transmit(authorize(request, lease))), {
-      onFailure: (error) => failed(error, lease),
-      onSuccess: (response) =>
-        isWhole(response.status, response.headers)
+    Effect.matchEffect(restore(transmit(authorize(request, lease.key))), {
+      onFailure: (error) => {
+        forgetCredential(error.request)
+        return failed(error, lease)
+      },
+      onSuccess: (response) => {
+        forgetCredential(response.request)
+        return isWhole(response.status, response.headers)
           ? restore(receiveWhole(response, lease, options))
           : Effect.catch(receiveStream(restore, response, lease, owner, options), (error) =>
               failed(error, lease)
             )
+      }
     })
   )
 
@@ -74,15 +79,6 @@ const failed = (
     attempts: lease.attempted(outcome)
   })
 }
-
-const authorize = (request: HttpClientRequest.HttpClientRequest, lease: Lease.Lease) =>
-  HttpClientRequest.setHeader(
-    request.headers["x-api-key"] === undefined
-      ? request
-      : HttpClientRequest.removeHeader(request, "x-api-key"),
-    "authorization",
-    `Bearer ${Redacted.value(lease.key.secret)}`
-  )
 
 const receiveWhole = (
   response: Response,
