@@ -47,6 +47,12 @@ export interface Picker {
    */
   readonly pick: (candidates: Arr.NonEmptyReadonlyArray<Candidate>, context: PickContext) => Candidate
   /**
+   * How many of the keys that can serve are enough to choose from: a whole number, at least 2. A pool with more keys than that
+   * looks for so many, from where the last search ended, and offers these; so what a request costs does not grow with the
+   * pool. Default: all. Combinators are always offered all, for what they look for may be anywhere.
+   */
+  readonly enough?: number
+  /**
    * The candidates in the order in which it would prefer them now, for `explain`. It changes nothing and draws no random
    * number; strategies without an order leave it out, or give an empty one.
    */
@@ -96,9 +102,18 @@ export const Selector: Context.Service<Selector, Selector> = Context.Service<Sel
  * first.name // => "first"
  * ```
  */
-export const make = (name: string, pick: Picker["pick"], rank?: Picker["rank"]): Selector => ({
+export const make = (
+  name: string,
+  pick: Picker["pick"],
+  rank?: Picker["rank"],
+  enough?: number
+): Selector => ({
   name,
-  make: Effect.succeed(rank === undefined ? { pick } : { pick, rank })
+  make: Effect.succeed({
+    pick,
+    ...(rank === undefined ? {} : { rank }),
+    ...(enough === undefined ? {} : { enough })
+  })
 })
 
 /**
@@ -179,7 +194,8 @@ export const powerOfTwo = (
     const b = candidates[j]!
     return orGreatest(metric(b, context)) < orGreatest(metric(a, context)) ? b : a
   }
-  return make(name, pick, rankBy(metric))
+  // Two are drawn from so many, and the next request has others before it.
+  return make(name, pick, rankBy(metric), 64)
 }
 
 /**
@@ -239,7 +255,9 @@ export const proportional = (
  */
 export const random: Selector = make(
   "random",
-  (candidates, context) => candidates[Math.floor(context.random() * candidates.length)]!
+  (candidates, context) => candidates[Math.floor(context.random() * candidates.length)]!,
+  undefined,
+  64
 )
 
 // A metric that is not a number must not win every comparison by making them all false.

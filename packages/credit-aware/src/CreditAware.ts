@@ -72,7 +72,10 @@ export const make = (options: Options = {}): Selector.Selector => {
   }
   switch (mode) {
     case "proportional":
-      return { name, make: Effect.succeed({ pick: proportional(reserve), rank: byShare(reserve) }) }
+      return {
+        name,
+        make: Effect.succeed({ pick: proportional(reserve), rank: byShare(reserve), enough: 64 })
+      }
     case "richest":
       return { name, make: Effect.succeed({ pick: richest, rank: byCredit }) }
     case "expiring":

@@ -38,7 +38,7 @@ import * as Selector from "@evenkeel/core/Selector"
  */
 export const make = (): Selector.Selector => ({
   name: "headroom",
-  make: Effect.succeed({ pick, rank })
+  make: Effect.succeed({ pick, rank, enough: 64 })
 })
 
 /**

@@ -15,7 +15,8 @@ export interface Options {
    * Which keys a pick compares.
    *
    * - `"all"`, the default: the counts of the pool are exact and as new as the last pick, so the least of all is the
-   *   best answer, and a scan of 16 keys takes about 0.1 µs
+   *   best answer, and a scan of 16 keys takes about 0.1 µs. Of a pool with more than 64 keys it is the least of 64 that can
+   *   serve, by turns
    * - `"two"`: two distinct keys drawn at random. Its time does not grow with the pool, and where other processes use
    *   the same keys, so that the counts tell only a part, it draws no herd to one key
    */
@@ -53,7 +54,7 @@ export const make = (options: Options = {}): Selector.Selector => {
   const { choices = "all" } = options
   switch (choices) {
     case "all":
-      return { name, make: Effect.succeed({ pick: leastOfAll, rank: Selector.rankBy(load) }) }
+      return { name, make: Effect.succeed({ pick: leastOfAll, rank: Selector.rankBy(load), enough: 64 }) }
     case "two":
       return Selector.powerOfTwo(load, name)
     default:
@@ -95,6 +96,7 @@ const leastOfAll: Selector.Picker["pick"] = (candidates, context) => {
   let chosen = candidates[0]
   let least = load(chosen)
   let tied = chosen.weight
+  let ties = 1
   for (let i = 1; i < candidates.length; i++) {
     const candidate = candidates[i]!
     const value = load(candidate)
@@ -102,11 +104,20 @@ const leastOfAll: Selector.Picker["pick"] = (candidates, context) => {
       chosen = candidate
       least = value
       tied = candidate.weight
+      ties = 1
     } else if (value === least) {
-      // The newcomer wins with its share of all that are tied so far, which leaves each with its share at the end.
       tied += candidate.weight
-      if (context.random() * tied < candidate.weight) chosen = candidate
+      ties++
     }
+  }
+  if (ties === 1) return chosen
+  // One draw settles the tie, each with its share; drawing at every one of them takes longer than all the rest.
+  let left = context.random() * tied
+  for (const candidate of candidates) {
+    if (load(candidate) !== least) continue
+    chosen = candidate
+    left -= candidate.weight
+    if (left < 0) break
   }
   return chosen
 }

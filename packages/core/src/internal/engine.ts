@@ -52,8 +52,10 @@ export class Engine {
   private readonly eligibility: Eligibility
   private readonly byId = new Map<string, Entry>()
   /** All candidates, kept so that the common case of "all can serve" allocates nothing. */
-  private views: ReadonlyArray<Candidate> = []
+  private allViews: ReadonlyArray<Candidate> | undefined
   private round = 0
+  /** Where the last search of a part of the pool ended. */
+  private searched = 0
   /** A fact of another process is being taken. */
   private hearing = false
 
@@ -69,6 +71,10 @@ export class Engine {
       changed: () => this.wake()
     })
     this.eligibility = new Eligibility(this.domains, options.creditMaxAge)
+  }
+
+  private get views(): ReadonlyArray<Candidate> {
+    return (this.allViews ??= this.entries.map((entry) => entry.view))
   }
 
   get(id: string): Entry | undefined {
@@ -123,7 +129,7 @@ export class Engine {
     this.entries.push(entry)
     this.byId.set(key.id, entry)
     this.domains.registry.join(entry)
-    this.views = this.entries.map((e) => e.view)
+    this.allViews = undefined
     this.options.emit({ _tag: "KeyAdded", keyId: key.id })
     this.wake()
   }
@@ -179,7 +185,7 @@ export class Engine {
     this.byId.delete(entry.key.id)
     this.entries.splice(this.entries.indexOf(entry), 1)
     this.domains.registry.leave(entry, entry.account, entry.workspace)
-    this.views = this.entries.map((e) => e.view)
+    this.allViews = undefined
     for (const { breaker, limiter, picker } of this.strategies) {
       breaker.forget(entry.key.id)
       limiter.forget(entry.key.id)
@@ -198,25 +204,32 @@ export class Engine {
   acquire(demand: Demand): OpenLease | undefined {
     const { context, strategy } = demand
     if (this.domains.blocked(context) !== undefined) return undefined
-    const { entries } = this
+    const { entries, views } = this
     const round = ++this.round
-    let some: Array<Candidate> | undefined
+    const { length } = entries
+    const enough = strategy.picker.enough ?? Infinity
+    // Of a pool that is larger than need be the search sees a part, and the next one goes on behind it.
+    const isPart = length > enough
+    const start = isPart ? this.searched % length : 0
+    let some: Array<Candidate> | undefined = isPart ? [] : undefined
     /** Keys that only a guess speaks against. */
     let guessed: Array<Entry> | undefined
     let busy = false
-    for (let i = 0; i < entries.length; i++) {
-      const entry = entries[i]!
+    for (let i = 0; i < length; i++) {
+      const at = start + i
+      const entry = entries[at < length ? at : at - length]!
       const no = this.eligibility.verdict(entry, demand)
       if (no === undefined) {
         entry.offered = round
-        some?.push(entry.view)
-        continue
+        if (some?.push(entry.view) !== enough) continue
+        this.searched = at + 1
+        break
       }
-      some ??= this.views.slice(0, i)
+      some ??= views.slice(0, i)
       if (no.soft === true) (guessed ??= []).push(entry)
       else busy ||= passing.has(no.reason)
     }
-    let candidates = some ?? this.views
+    let candidates = some ?? views
     if (candidates.length === 0) {
       // As `overlooks` says, here without a second look at every key.
       if (guessed === undefined || busy) return undefined

@@ -18,6 +18,8 @@ export const mostOwed = 2
 const slack = 1e-9
 
 export const smooth = (cursors: Map<string, Cursor>): Picker => ({
+  // Beyond that the pool itself goes round: it offers the next 64 each time.
+  enough: 64,
   pick: (candidates) => {
     let total = 0
     for (const candidate of candidates) total += candidate.weight
