@@ -5,10 +5,10 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Struct from "effect/Struct"
 import { HttpServerResponse } from "effect/http"
-import type { BalancerEvent, KeyPool, PoolEvent } from "@evenkeel/core"
-import type { Failure } from "./failure.ts"
-import { respond } from "./failure.ts"
+import type { BalancerEvent, Explanation, KeyPool, PoolEvent } from "@evenkeel/core"
+import { respond, type Failure } from "./failure.ts"
 import type { Parts } from "./parts.ts"
 import type { Traffic } from "./traffic.ts"
 
@@ -97,17 +97,27 @@ const isNews = (event: BalancerEvent.BalancerEvent | PoolEvent.PoolEvent): boole
 }
 
 /** What the page shows of a key. */
-const keyOf = (
-  key: KeyPool.KeySnapshot,
-  no: { readonly reason: string; readonly scope: string; readonly until: number | undefined } | undefined
-) => {
-  const { account, burnRate, credit, creditLimit, creditResetsAt, creditStale, id, inFlight } = key
-  const { faulted, ignored, latency, maxInFlight, spent, succeeded, tier, weight } = key
-  const state =
-    no === undefined ? { reason: undefined } : { reason: no.reason, scope: no.scope, until: no.until }
-  return {
-    ...{ account, burnRate, credit, creditLimit, creditResetsAt, creditStale, id, inFlight },
-    ...{ faulted, ignored, latency, maxInFlight, spent, succeeded, tier, weight },
-    ...state
-  }
-}
+const shown = [
+  "account",
+  "burnRate",
+  "credit",
+  "creditLimit",
+  "creditResetsAt",
+  "creditStale",
+  "faulted",
+  "id",
+  "ignored",
+  "inFlight",
+  "latency",
+  "maxInFlight",
+  "spent",
+  "succeeded",
+  "tier"
+] as const
+
+const keyOf = (key: KeyPool.KeySnapshot, no: Explanation.IneligibleKey | undefined) => ({
+  ...Struct.pick(key, shown),
+  reason: no?.reason,
+  scope: no?.scope,
+  until: no?.until
+})

@@ -23,36 +23,25 @@ const modelOf = (model: unknown) => {
   return { ...fields, object: "model", owned_by: (text(fields["id"]) ?? "").split("/")[0] }
 }
 
-/** `GET /v1/models`. */
-export const list = (parts: Parts) =>
-  passing(parts, "/v1/models", (_, passage, scope) =>
-    Effect.map(listed(parts, passage, scope), (models) => ok(passage, models))
-  )
-
-/** `GET /v1/models/{id}`, whose id has a slash in it, escaped or not. */
-export const one = (parts: Parts) =>
+/** `GET /v1/models` and `/v1/models/{id}`, whose id has a slash in it, escaped or not. */
+export const models = (parts: Parts) =>
   passing(
     parts,
     "/v1/models",
     Effect.fnUntraced(function* (request, passage, scope) {
       const id = yield* idIn(request.url)
-      const { data } = yield* listed(parts, passage, scope)
-      const found = data.find((model) => record(model)?.["id"] === id)
+      const list = yield* listed(parts, passage, scope)
+      const found = id === "" ? list : list.data.find((model) => record(model)?.["id"] === id)
       if (found === undefined) return yield* Effect.fail(unknownModel(id))
-      return ok(passage, found)
+      passage.over(200)
+      return HttpServerResponse.jsonUnsafe(found, { headers: { "cache-control": "no-store" } })
     })
   )
 
 const idIn = (url: string): Effect.Effect<string, Failure> => {
-  const path = url.replace(/[?#].*$/, "").replace(/^.*?\/models\//, "")
+  const path = url.replace(/[?#].*$/, "").replace(/^.*?\/models\/?/, "")
   return Effect.try({ try: () => decodeURIComponent(path), catch: () => unknownModel(path) })
 }
 
 const unknownModel = (id: string): Failure =>
   wrong(404, "model_not_found", `There is no model ${JSON.stringify(id)}`, "model")
-
-const ok = (passage: Passage, body: unknown) => {
-  passage.status = 200
-  passage.code = undefined
-  return HttpServerResponse.jsonUnsafe(body, { headers: { "cache-control": "no-store" } })
-}

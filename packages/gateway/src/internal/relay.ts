@@ -55,7 +55,7 @@ export const relay = (parts: Parts, endpoint: Endpoint) =>
         })
       }
       passage.used(record(body)?.["usage"])
-      over(passage, answer.status)
+      passage.over(answer.status)
       const cost = passage.cost === undefined ? undefined : { "x-evenkeel-cost": `${passage.cost}` }
       return HttpServerResponse.uint8Array(new Uint8Array(yield* Effect.orDie(answer.arrayBuffer)), {
         status: answer.status,
@@ -80,7 +80,7 @@ export const passing = (
     const passage = new Passage(route, clock.currentTimeMillisUnsafe())
     const failed = (failure: Failure) =>
       Effect.map(pool.keys, (keys) => {
-        over(passage, failure.status, failure.code)
+        passage.over(failure.status, failure.code)
         return respond(failure, (text) =>
           keys.reduce((hidden, { secret }) => hidden.replaceAll(Redacted.value(secret), "<redacted>"), text)
         )
@@ -137,15 +137,9 @@ const streamed = (
     Effect.sync(() => {
       passage.used(body.watch.usage)
       passage.cost = body.watch.cost
-      over(passage, 200, broken?.code)
+      passage.over(200, broken?.code)
     })
   )
-}
-
-/** The answer is known, and is about to leave. */
-const over = (passage: Passage, status: number, code?: string): void => {
-  passage.status = status
-  passage.code = code
 }
 
 const isFailure = (value: object): value is Failure =>

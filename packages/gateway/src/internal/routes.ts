@@ -9,7 +9,7 @@ import { endpoints } from "./endpoint.ts"
 import { respond, wrong } from "./failure.ts"
 import { live, ready } from "./health.ts"
 import { exposed, Meter } from "./metrics.ts"
-import * as Models from "./models.ts"
+import { models } from "./models.ts"
 import { follow } from "./live.ts"
 import { page } from "./page.ts"
 import type { Parts } from "./parts.ts"
@@ -50,8 +50,7 @@ export const routes = Effect.fnUntraced(function* (given: Omit<Parts, "meter" | 
 
   for (const endpoint of endpoints)
     yield* router.add("POST", `/v1${endpoint.path}`, closed(relay(parts, endpoint)))
-  yield* router.add("GET", "/v1/models", closed(Models.list(parts)))
-  yield* router.add("GET", "/v1/models/*", closed(Models.one(parts)))
+  yield* router.add("GET", "/v1/models/*", closed(models(parts)))
   yield* router.add("*", "/v1/*", closed(nowhere))
   if (settings.health) {
     yield* router.add("GET", "/health", open(live))

@@ -26,6 +26,12 @@ export class Passage {
     this.startedAt = startedAt
   }
 
+  /** The answer is known, and is about to leave. */
+  over(status: number, code?: string): void {
+    this.status = status
+    this.code = code
+  }
+
   /** What the usage of an answer tells, in any skin's words. */
   used(usage: unknown): void {
     const fields = record(usage) ?? {}
@@ -95,7 +101,15 @@ export class Traffic {
       id: ++this.passed,
       at: nowMillis,
       durationMillis: nowMillis - startedAt,
-      ...{ attempts, code, cost, keyId, model, route, status, stream, tokens }
+      attempts,
+      code,
+      cost,
+      keyId,
+      model,
+      route,
+      status,
+      stream,
+      tokens
     }
     this.recent = [past, ...this.recent.slice(0, most - 1)]
   }
