@@ -72,7 +72,7 @@ export interface Past {
 /** Seconds that are remembered. */
 export const span = 60
 /** Requests that are remembered. */
-const most = 20
+const most = 12
 
 const none = (): Sums => ({ requests: 0, failures: 0, aborted: 0, tokens: 0, cost: 0 })
 

@@ -45,11 +45,18 @@ export const markup = `<!doctype html>
     </table>
     <p id="more" class="note" hidden></p>
   </section>
+  <div class="pair">
   <section aria-labelledby="benches-title">
     <h2 id="benches-title">Benches</h2>
-    <p id="no-benches" class="note">Nothing is benched besides the keys above.</p>
+    <p id="no-benches" class="note">No model, and not OpenRouter itself: only keys, if any, as above.</p>
     <ul id="benches"></ul>
   </section>
+  <section aria-labelledby="events-title">
+    <h2 id="events-title">What happened</h2>
+    <p id="no-events" class="note">Nothing worth telling.</p>
+    <ol id="events" tabindex="0" aria-labelledby="events-title"></ol>
+  </section>
+  </div>
   <section aria-labelledby="recent-title">
     <h2 id="recent-title">Last requests</h2>
     <p id="no-recent" class="note">None yet.</p>
@@ -57,11 +64,6 @@ export const markup = `<!doctype html>
       <thead><tr><th scope="col">When</th><th scope="col">Outcome</th><th scope="col">Model</th><th scope="col">Key</th><th scope="col">Attempts</th><th scope="col">Took</th><th scope="col">Tokens</th><th scope="col">Cost</th></tr></thead>
       <tbody></tbody>
     </table>
-  </section>
-  <section aria-labelledby="events-title">
-    <h2 id="events-title">What happened</h2>
-    <p id="no-events" class="note">Nothing worth telling.</p>
-    <ol id="events"></ol>
   </section>
 </main>
 <script>/* script */</script>

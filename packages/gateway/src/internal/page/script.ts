@@ -19,8 +19,8 @@ export const script = `"use strict";
   /** @param {number | null | undefined} usd */
   const money = (usd) => {
     if (usd == null) return "\\u2013";
-    const digits = Math.abs(usd) >= 100 ? 0 : Math.abs(usd) >= 0.1 || usd === 0 ? 2 : 6;
-    return "$" + usd.toLocaleString(locale, { minimumFractionDigits: Math.min(digits, 2), maximumFractionDigits: digits });
+    const small = Math.abs(usd) < 0.1 && usd !== 0;
+    return "$" + usd.toLocaleString(locale, small ? { maximumSignificantDigits: 3 } : { minimumFractionDigits: 2, maximumFractionDigits: 2 });
   };
   /** @param {number} ms */
   const span = (ms) => {
@@ -118,9 +118,9 @@ export const script = `"use strict";
   /** @param {any} tr @param {any} past */
   const fillPast = (tr, past) => {
     cell(tr, 0, clock.format(past.at));
-    const outcome = cell(tr, 1, past.status === 499 ? "gone" : past.code ? past.status + " " + past.code : String(past.status), past.stream ? "stream" : "");
+    const outcome = cell(tr, 1, past.status === 499 ? "gone" : past.code ? past.status + " " + past.code : String(past.status));
     mark(outcome, past.status === 499 ? "waiting" : past.code ? "bad" : "good", "state");
-    cell(tr, 2, past.model || "\\u2013", past.route);
+    cell(tr, 2, past.model || "\\u2013", past.route.replace("/v1/", "") + (past.stream ? ", streamed" : ""));
     cell(tr, 3, past.keyId || "\\u2013");
     cell(tr, 4, past.attempts ? whole.format(past.attempts) : "\\u2013");
     cell(tr, 5, took(past.durationMillis));
@@ -147,15 +147,15 @@ export const script = `"use strict";
   /** @param {any[]} minute */
   const chart = (minute) => {
     const most = Math.max(1, ...minute.map((s) => s.requests));
-    const bars = minute.flatMap((s, i) => {
+    const bars = minute.flatMap((s, x) => {
       const bad = s.failures / most * 78, good = s.requests / most * 78 - bad;
-      return [["ok", i, 80 - bad - good, good], ["no", i, 80 - bad, bad]];
+      return [{ name: "ok", x, y: 80 - bad - good, height: good }, { name: "no", x, y: 80 - bad, height: bad }];
     });
     while ($("chart").children.length < bars.length) $("chart").append(document.createElementNS(svg, "rect"));
-    bars.forEach(([name, i, y, height], n) => {
+    bars.forEach(({ name, x, y, height }, n) => {
       const rect = $("chart").children[n];
       rect.setAttribute("class", name);
-      rect.setAttribute("x", i * 10 + 1); rect.setAttribute("width", 8);
+      rect.setAttribute("x", x * 10 + 1); rect.setAttribute("width", 8);
       rect.setAttribute("y", y); rect.setAttribute("height", height);
     });
     say($("caption"), "Requests of the last minute, second by second; at most " + whole.format(most) + " in one.");

@@ -51,16 +51,25 @@ ul, ol { margin: 0; padding: 0; list-style: none; }
 #events, #benches { display: grid; gap: .3rem; }
 #events li, #benches li { display: grid; grid-template-columns: 6.5rem 1fr; gap: .75rem; overflow-wrap: anywhere; }
 #events time, #benches b { color: var(--soft); font-weight: 400; }
+.pair { display: grid; grid-template-columns: 2fr 3fr; gap: 1rem; }
+#events { max-height: 19rem; overflow-y: auto; }
 @media (max-width: 46rem) {
   body { padding: .75rem; }
+  .pair { display: block; }
+  .tiles { grid-template-columns: 1fr 1fr; }
   table, tbody, tr, td, tbody th { display: block; }
   thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   tbody tr { padding: .6rem 0; border-bottom: 1px solid var(--line); }
   tbody tr:last-child { border-bottom: 0; }
   th, td { border: 0; padding: .12rem 0; }
-  td { display: grid; grid-template-columns: 7.5rem 1fr; gap: .5rem; }
+  td { display: grid; grid-template-columns: 6.5rem 1fr; gap: 0 .5rem; }
   td::before { content: attr(data-label); color: var(--soft); font-size: .87rem; }
-  td .state { justify-self: start; }
+  td > * { grid-column: 2; justify-self: start; }
+  #recent tr { display: flex; flex-wrap: wrap; align-items: baseline; gap: .1rem .7rem; padding: .5rem 0; }
+  #recent td { display: block; }
+  #recent td::before { content: none; }
+  #recent td[data-label=Attempts], #recent td[data-label=Tokens] { display: none; }
+  #recent td small { display: inline; margin-left: .4rem; }
   #events li, #benches li { grid-template-columns: 1fr; gap: 0; }
 }
 `
