@@ -4,7 +4,7 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { HttpRouter, HttpServer, type HttpServerError } from "effect/http"
+import { HttpRouter, type HttpServer, type HttpServerError } from "effect/http"
 import type { Balancer, KeyPool } from "@evenkeel/core"
 import type { OpenRouter, OpenRouterError } from "@evenkeel/openrouter"
 import * as Gateway from "./Gateway.ts"
