@@ -27,7 +27,7 @@ export interface Options {
   readonly tokens?: ReadonlyArray<Redacted.Redacted<string>> | undefined
   /**
    * Lets everybody who can reach the server spend the credit of the keys: without tokens, a server that listens anywhere
-   * but on loopback is refused unless this is set. Default `false`.
+   * but on loopback is refused unless this is set. On loopback it changes nothing. Default `false`.
    */
   readonly allowUnauthenticated?: boolean | undefined
   /**

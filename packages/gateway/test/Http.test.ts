@@ -281,6 +281,13 @@ describe("who may call", () => {
       })
   )
 
+  it.live("on loopback that holds even for who lets everybody call", () =>
+    inWorld({ gateway: { allowUnauthenticated: true } }, async (world) => {
+      assert.strictEqual((await raw(world, "/v1/models", { host: "evil.example" })).status, 403)
+      assert.strictEqual((await raw(world, "/v1/models", { host: "localhost" })).status, 200)
+    })
+  )
+
   it.live("no page of another origin, and no CORS unless allowed", () =>
     inWorld({}, async (world) => {
       const json = { "content-type": "application/json" }

@@ -8,7 +8,7 @@ import { isKnown } from "./access.ts"
 import type { Parts } from "./parts.ts"
 
 /** `GET /health`: the process answers. It says nothing of keys: restarting it would not mend them. */
-export const live = Effect.sync(() => HttpServerResponse.jsonUnsafe({ status: "ok" }, { headers: uncached }))
+export const alive = Effect.sync(() => HttpServerResponse.jsonUnsafe({ status: "ok" }, { headers: uncached }))
 
 const uncached = { "cache-control": "no-store" }
 

@@ -85,13 +85,16 @@ export const passing = (
           keys.reduce((hidden, { secret }) => hidden.replaceAll(Redacted.value(secret), "<redacted>"), text)
         )
       })
-    if (state.inFlight >= settings.maxInFlight) return failed(tooMany)
-    meter.inFlight(++state.inFlight)
-    const done = Effect.sync(() => {
+    const passed = () => {
       const now = clock.currentTimeMillisUnsafe()
-      meter.inFlight(--state.inFlight)
       meter.passed(passage, now)
       traffic?.add(passage, now)
+    }
+    if (state.inFlight >= settings.maxInFlight) return Effect.tap(failed(tooMany), () => Effect.sync(passed))
+    meter.inFlight(++state.inFlight)
+    const done = Effect.sync(() => {
+      meter.inFlight(--state.inFlight)
+      passed()
     })
     const scope = Context.getUnsafe(fiber.context, Scope.Scope)
     const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)

@@ -7,7 +7,7 @@ import { HttpMiddleware, HttpServerRequest, HttpServerResponse } from "effect/ht
 import { isKnown, strangerTo, unknown } from "./access.ts"
 import { endpoints } from "./endpoint.ts"
 import { respond, wrong } from "./failure.ts"
-import { live, ready } from "./health.ts"
+import { alive, ready } from "./health.ts"
 import { exposed, Meter } from "./metrics.ts"
 import { models } from "./models.ts"
 import { follow } from "./live.ts"
@@ -53,7 +53,7 @@ export const routes = Effect.fnUntraced(function* (given: Omit<Parts, "meter" | 
   yield* router.add("GET", "/v1/models/*", closed(models(parts)))
   yield* router.add("*", "/v1/*", closed(nowhere))
   if (settings.health) {
-    yield* router.add("GET", "/health", open(live))
+    yield* router.add("GET", "/health", open(alive))
     yield* router.add("GET", "/ready", open(ready(parts)))
   }
   if (settings.metrics) yield* router.add("GET", "/metrics", closed(exposed))

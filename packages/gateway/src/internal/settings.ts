@@ -72,7 +72,8 @@ export const settingsOf = Effect.fnUntraced(function* (
     return yield* invalid("maxInFlight", "a whole number from 1 up, or Infinity")
   }
   const names = new Set(allowedHosts?.map((name) => name.toLowerCase()))
-  const checksHosts = allowedHosts !== undefined || (open && !allowUnauthenticated)
+  const local = host === undefined ? !allowUnauthenticated : isLoopback(host)
+  const checksHosts = allowedHosts !== undefined || (open && local)
   return {
     tokens: open ? undefined : tokenCheck(tokens),
     hosts: checksHosts ? (name) => isLoopback(name) || names.has(name.toLowerCase()) : undefined,
