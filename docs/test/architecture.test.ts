@@ -45,7 +45,8 @@ const forbidden = [
   ["redis", "@evenkeel/openrouter"],
   ["ai", "@evenkeel/retry"],
   ["openrouter", "@evenkeel/least-in-flight"],
-  ["testkit", "@evenkeel/openrouter"]
+  ["testkit", "@evenkeel/openrouter"],
+  ["gateway", "@evenkeel/retry"]
 ] as const
 
 const allowed = [
@@ -55,7 +56,8 @@ const allowed = [
   ["openrouter", "@evenkeel/core"],
   ["openrouter", "effect/http"],
   ["ai", "@evenkeel/openrouter"],
-  ["testkit", "@evenkeel/core"]
+  ["testkit", "@evenkeel/core"],
+  ["gateway", "@evenkeel/openrouter"]
 ] as const
 
 describe("the direction of dependencies", () => {

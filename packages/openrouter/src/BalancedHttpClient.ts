@@ -13,11 +13,12 @@ import { Balancer, type Errors, type Lease, type Outcome } from "@evenkeel/core"
 import type * as Classifier from "./Classifier.ts"
 import { attempt, outcomeOf } from "./internal/attempt.ts"
 import { told, type Refused } from "./internal/failures.ts"
-import { requestFactsIn, type RequestFacts } from "./internal/requestFacts.ts"
+import { nothing, requestFactsIn, type RequestFacts } from "./internal/requestFacts.ts"
 import { alternativesTo, rerouting, type Fallbacks } from "./internal/reroute.ts"
 import type { StreamedBody } from "./internal/stream/body.ts"
 import * as Transmit from "./internal/transmit.ts"
 
+export { requestFactsOf, type RequestFacts } from "./internal/requestFacts.ts"
 export type { Fallbacks } from "./internal/reroute.ts"
 
 /** OpenRouter's own address; one version of the API, `v1`. */
@@ -108,7 +109,7 @@ export interface Sent {
  */
 export type Send = (
   request: HttpClientRequest.HttpClientRequest,
-  facts: RequestFacts,
+  facts?: RequestFacts,
   options?: CallOptions,
   scope?: Scope.Scope
 ) => Effect.Effect<Sent, Failed | Lost | Refused>
@@ -124,7 +125,7 @@ export const makeSend = (
   const { bytes = true, classifier: table, fallbacks: others, idleTimeout = "2 minutes" } = options
   const attemptOptions = { table, idleTimeout, bytes }
   const transmit = Transmit.make(client)
-  return (request, facts, call = noOptions, scope) =>
+  return (request, facts = nothing, call = noOptions, scope) =>
     Effect.withFiber((fiber) => {
       const { fallbacks, promptTokens, tokens, upstream } = facts
       const alternatives = call.fallbacks ?? alternativesTo(upstream, others)

@@ -156,6 +156,11 @@ export class OpenRouter extends Context.Service<
     readonly models: Effect.Effect<ReadonlyArray<Model.Model>, CallError>
     /** The balanced client, for endpoints without a method here; paths such as `/embeddings` are enough. */
     readonly client: HttpClient.HttpClient.With<HttpClientError.HttpClientError | Refused>
+    /**
+     * What all of these send with, for gateways: it tells which key answered, and whose fault a failure was. The URL of the
+     * request is a path below the base URL, such as `/chat/completions`.
+     */
+    readonly send: BalancedHttpClient.Send
   }
 >()("@evenkeel/openrouter/OpenRouter") {}
 
@@ -180,6 +185,7 @@ export const make = Effect.fnUntraced(function* (
   const headers = attributionHeaders(options.attribution)
   const http = HttpClient.mapRequest(plain, HttpClientRequest.setHeaders(headers))
   const send = BalancedHttpClient.makeSend(plain, balancer, { ...options, bytes: false })
+  const relay = BalancedHttpClient.makeSend(http, balancer, options)
   const get = (path: string) => HttpClientRequest.get(`${baseUrl}${path}`, { headers })
   const posts = {
     chat: HttpClientRequest.post(`${baseUrl}/chat/completions`, { headers }),
@@ -269,7 +275,9 @@ export const make = Effect.fnUntraced(function* (
       return data
     }),
     models: Effect.map(call(get("/models"), nothing, decodeModels), ({ data }) => data),
-    client: BalancedHttpClient.make(http, balancer, options)
+    client: BalancedHttpClient.make(http, balancer, options),
+    // Always below the base URL: a key goes nowhere else, whatever the request says.
+    send: (request, ...rest) => relay(HttpClientRequest.prependUrl(request, baseUrl), ...rest)
   })
 })
 

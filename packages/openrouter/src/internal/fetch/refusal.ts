@@ -2,60 +2,33 @@
  * "No key can serve" and "not in time" as responses in OpenRouter's shape, so that every SDK tells its caller what it would
  * tell of the real one; and the trail of a request, for errors of all kinds.
  */
-import type { Errors, Filter } from "@evenkeel/core"
+import type { Errors } from "@evenkeel/core"
+import * as Refusal from "../../Refusal.ts"
 import { record } from "../classifier/facts.ts"
 import { final, seconds } from "./response.ts"
 
-/** What the refusal is for SDKs that go by the status. */
+/** What a failure is for SDKs that go by the status. */
 interface Kind {
   readonly status: number
   readonly type: string
 }
 
-const throttled: Kind = { status: 429, type: "rate_limit_exceeded" }
-const exhausted: Kind = { status: 402, type: "payment_required" }
-const rejected: Kind = { status: 401, type: "authentication" }
-const unavailable: Kind = { status: 503, type: "provider_overloaded" }
-
-/** What each reason is for its key alone; reasons that are not here say nothing of the key. */
-const kinds: Readonly<Record<string, Kind>> = {
-  throttled,
-  paced: throttled,
-  saturated: throttled,
-  probing: throttled,
-  warming: throttled,
-  exhausted,
-  insufficient: exhausted,
-  "below-floor": exhausted,
-  rejected
-}
-
-/** The request's own reasons: another request may well be served. */
-const own = new Set<Filter.Reason>(["tried", "elsewhere"])
-
-/**
- * The kindest of what the keys say: if any of them frees up by itself (429), else if something is broken that mends
- * (503), else if money helps (402), and only if all credentials are refused, 401.
- */
-const kindOf = (error: Errors.NoEligibleKey): Kind => {
-  const reasons = error.keys.map(({ reason }) => reason).filter((reason) => !own.has(reason))
-  const found = reasons.map((reason) => kinds[reason] ?? unavailable)
-  for (const kind of [throttled, unavailable, exhausted, rejected]) if (found.includes(kind)) return kind
-  return unavailable
+const kinds: Readonly<Record<Refusal.Kind, Kind>> = {
+  throttled: { status: 429, type: "rate_limit_exceeded" },
+  exhausted: { status: 402, type: "payment_required" },
+  rejected: { status: 401, type: "authentication" },
+  unavailable: { status: 503, type: "provider_overloaded" }
 }
 
 /** The response to a request that no key could serve. */
 export const refused = (error: Errors.NoEligibleKey, nowMillis: number): Response => {
-  const { status, type } = kindOf(error)
   const retryAfter = error.retryAt === undefined ? {} : { "retry-after": seconds(error.retryAt - nowMillis) }
-  const keys = error.keys.map(({ keyId, reason, scope, until }) => ({
-    id: keyId,
-    reason,
-    scope,
-    until: iso(until)
-  }))
-  const evenkeel = { keys, retry_at: iso(error.retryAt), attempts: error.attempts.map(plain) }
-  return failure({ status, type }, error.message, evenkeel, retryAfter)
+  const evenkeel = {
+    keys: error.keys.map(Refusal.verdict),
+    retry_at: Refusal.iso(error.retryAt),
+    attempts: error.attempts.map(Refusal.attempt)
+  }
+  return failure(kinds[Refusal.kindOf(error)], error.message, evenkeel, retryAfter)
 }
 
 /**
@@ -66,7 +39,7 @@ export const tooLate = ({ attempts, inFlight, message, timeoutMillis }: Errors.D
   failure({ status: 504, type: "timeout" }, message, {
     timeout_ms: timeoutMillis,
     in_flight: inFlight ?? null,
-    attempts: attempts.map(plain)
+    attempts: attempts.map(Refusal.attempt)
   })
 
 const failure = (
@@ -87,22 +60,6 @@ export const withTrail = (body: unknown, attempts: ReadonlyArray<Errors.Attempt>
   const outer = record(body)
   const error = record(outer?.["error"])
   if (attempts.length < 2 || error === undefined) return undefined
-  const metadata = { ...record(error["metadata"]), evenkeel: { attempts: attempts.map(plain) } }
+  const metadata = { ...record(error["metadata"]), evenkeel: { attempts: attempts.map(Refusal.attempt) } }
   return JSON.stringify({ ...outer, error: { ...error, metadata } })
 }
-
-/** An attempt as plain data, in the words of OpenRouter's API. */
-const plain = ({ account, delayMillis, durationMillis, keyId, outcome, upstream }: Errors.Attempt) => ({
-  key: keyId,
-  account: account ?? null,
-  model: upstream ?? null,
-  scope: outcome._tag === "Faulted" ? outcome.scope : "request",
-  class: outcome.class ?? null,
-  status: outcome.status ?? null,
-  delay_ms: delayMillis,
-  duration_ms: durationMillis
-})
-
-/** `null` if not known, or never. */
-const iso = (millis: number | undefined): string | null =>
-  millis === undefined || Math.abs(millis) > 8.64e15 ? null : new Date(millis).toISOString()
