@@ -36,7 +36,7 @@ import { Call } from "./internal/fetch/call.ts"
 import { idleClock } from "./internal/fetch/clock.ts"
 import { homeward } from "./internal/fetch/homes.ts"
 import { followingOn } from "./internal/fetch/redirects.ts"
-import { outgoing, signalOf, urlOf } from "./internal/fetch/request.ts"
+import { outgoing, signalOf, urlOf, type Outgoing } from "./internal/fetch/request.ts"
 import { attributionHeaders, baseUrlOf, defaultTimeout } from "./internal/settings.ts"
 import type { Attribution } from "./OpenRouter.ts"
 import * as OpenRouterCredits from "./OpenRouterCredits.ts"
@@ -151,7 +151,11 @@ export const make = async (options: Options = {}): Promise<OpenRouterFetch> => {
   const underlying: typeof globalThis.fetch = (...args) => (options.fetch ?? globalThis.fetch)(...args)
   const fetches = Layer.provide(FetchHttpClient.layer, Layer.succeed(FetchHttpClient.Fetch, underlying))
   const runtime = ManagedRuntime.make(
-    Layer.provide(Layer.effect(Parts, environment(start(options))), options.httpClient ?? fetches)
+    Layer.merge(
+      Layer.provide(Layer.effect(Parts, environment(start(options))), options.httpClient ?? fetches),
+      // Redirects are followed here, on the key of the request.
+      Layer.succeed(FetchHttpClient.RequestInit, { redirect: "manual" })
+    )
   )
   const { answer, origin, pool } = await runtime.runPromise(Parts).catch(async (error: unknown) => {
     await runtime.dispose()
@@ -168,8 +172,12 @@ export const make = async (options: Options = {}): Promise<OpenRouterFetch> => {
     const signal = signalOf(input, init)
     signal?.throwIfAborted()
     const call = new Call(runtime.runFork, signal, calls)
-    const request = Effect.tryPromise({ try: () => outgoing(input, init, defaults), catch: (error) => error })
-    return call.respond(Effect.flatMap(request, (out) => answer(out, call)))
+    return call.respond(
+      Effect.flatMap(
+        asked(() => outgoing(input, init, defaults)),
+        (out) => answer(out, call)
+      )
+    )
   }
   const close = () =>
     (closed ??= Promise.all(Array.from(calls, (call) => call.abort(closing()))).then(() => runtime.dispose()))
@@ -180,6 +188,14 @@ export const make = async (options: Options = {}): Promise<OpenRouterFetch> => {
     [Symbol.asyncDispose]: close
   }
 }
+
+/** Mostly it is there at once. */
+const asked = (request: () => Outgoing | Promise<Outgoing>): Effect.Effect<Outgoing, unknown> =>
+  Effect.flatMap(Effect.try({ try: request, catch: (error) => error }), (out) =>
+    out instanceof Promise
+      ? Effect.tryPromise({ try: () => out, catch: (error) => error })
+      : Effect.succeed(out)
+  )
 
 /** What a running fetch is made of. */
 interface Parts {

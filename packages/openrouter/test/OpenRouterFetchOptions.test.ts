@@ -12,7 +12,7 @@ const bodyOf = async (answer: Response): Promise<any> => answer.json()
 
 describe("OpenRouterFetch: options", () => {
   it.live("a deadline that has passed is a 504 in OpenRouter's shape, with the trail and no secret", () =>
-    fetching({ timeout: "150 millis", traits: { a: { account: "one" } } }, async (world) => {
+    fetching({ timeout: "1500 millis", traits: { a: { account: "one" } } }, async (world) => {
       const { chat, run, simulator } = world
       await run(simulator.revoke("a"))
       await run(simulator.fault({ match: { key: "b" }, action: actions.stall() }))
@@ -23,7 +23,7 @@ describe("OpenRouterFetch: options", () => {
       assert.deepInclude(body.error, { code: 504 })
       const { error_type, evenkeel } = body.error.metadata
       assert.strictEqual(error_type, "timeout")
-      assert.deepInclude(evenkeel, { timeout_ms: 150, in_flight: "b" })
+      assert.deepInclude(evenkeel, { timeout_ms: 1500, in_flight: "b" })
       const [{ delay_ms, duration_ms, ...attempt }, ...more] = evenkeel.attempts
       assert.deepStrictEqual(more, [])
       assert.isAtLeast(delay_ms, 0)

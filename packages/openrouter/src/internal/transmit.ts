@@ -7,18 +7,22 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type { HttpClient, HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
+import {
+  HttpClient,
+  type HttpClientError,
+  type HttpClientRequest,
+  type HttpClientResponse
+} from "effect/http"
 import * as Tracing from "./tracing.ts"
 
 type Sent = Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>
 
 export type Transmit = (request: HttpClientRequest.HttpClientRequest) => Sent
 
+type IsWhole = (status: number, headers: Readonly<Record<string, unknown>>) => boolean
+
 /** Answers when the head has come, and where `isWhole` asks for it all of the body. It makes no span. */
-type Exchange = (
-  request: HttpClientRequest.HttpClientRequest,
-  isWhole: (status: number, headers: Readonly<Record<string, unknown>>) => boolean
-) => Sent
+type Exchange = (request: HttpClientRequest.HttpClientRequest, isWhole: IsWhole) => Sent
 
 const exchangeSymbol = Symbol.for("@evenkeel/HttpClient/exchange")
 
@@ -33,10 +37,29 @@ export const make = (client: HttpClient.HttpClient): Transmit => {
     )
 }
 
+/** A client around another, by both ways. */
+export const around = (
+  client: HttpClient.HttpClient,
+  wrap: (execute: Transmit) => Transmit
+): HttpClient.HttpClient => {
+  const { [exchangeSymbol]: exchange } = client as { readonly [exchangeSymbol]?: Exchange }
+  const execute = wrap((request) => client.execute(request))
+  const wrapped = HttpClient.makeWith(
+    (requests: Effect.Effect<HttpClientRequest.HttpClientRequest>) => Effect.flatMap(requests, execute),
+    Effect.succeed as HttpClient.HttpClient.Preprocess<never, never>
+  )
+  return exchange === undefined
+    ? wrapped
+    : Object.assign(wrapped, {
+        [exchangeSymbol]: (request: HttpClientRequest.HttpClientRequest, isWhole: IsWhole) =>
+          wrap((request) => exchange(request, isWhole))(request)
+      })
+}
+
 /** Whether its body is in memory, or there is none, and the connection is not to be taken over. */
 const isPlain = ({ body, headers }: HttpClientRequest.HttpClientRequest): boolean =>
   (body._tag === "Uint8Array" || body._tag === "Empty") && headers["upgrade"] === undefined
 
 /** Failures and JSON are read whole, whatever else is passed on as it comes. */
-export const isWhole = (status: number, headers: Readonly<Record<string, unknown>>): boolean =>
+export const isWhole: IsWhole = (status, headers) =>
   status >= 400 || String(headers["content-type"] ?? "").includes("json")

@@ -90,9 +90,7 @@ export const answering = (send: Send, pool: KeyPool.KeyPool["Service"], origin: 
   return (out: Outgoing, call: Call): Effect.Effect<Response, unknown> =>
     Effect.flatMap(homeOf(out), (home) => {
       const options = home === undefined ? undefined : { affinity: affinityTo(home), filter: near(home) }
-      return send(out.http, out.facts, options, call.scope).pipe(
-        Effect.provideService(FetchHttpClient.RequestInit, out.init),
-        Effect.provideService(Redirect, out.redirect),
+      return sent(out, send(out.http, out.facts, options, call.scope)).pipe(
         Effect.matchEffect({
           onSuccess: (sent): Effect.Effect<Response, unknown> => succeeded(out, call, sent),
           onFailure: (error): Effect.Effect<Response, unknown> => {
@@ -110,4 +108,12 @@ export const answering = (send: Send, pool: KeyPool.KeyPool["Service"], origin: 
         })
       )
     })
+}
+
+/** Sent as the caller wants it. Mostly that is as all others, and then the surroundings are not copied for it. */
+const sent = <A, E>(out: Outgoing, send: Effect.Effect<A, E>): Effect.Effect<A, E> => {
+  const redirected = out.redirect === "follow" ? send : Effect.provideService(send, Redirect, out.redirect)
+  return out.init === undefined
+    ? redirected
+    : Effect.provideService(redirected, FetchHttpClient.RequestInit, out.init)
 }

@@ -4,7 +4,8 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { HttpBody, HttpClient, HttpClientRequest, type HttpClientResponse } from "effect/http"
+import { HttpBody, type HttpClient, HttpClientRequest, type HttpClientResponse } from "effect/http"
+import * as Transmit from "../transmit.ts"
 
 /** How the caller wants redirects to be taken. */
 export const Redirect: Context.Reference<RequestRedirect> = Context.Reference<RequestRedirect>(
@@ -29,28 +30,28 @@ export const locationOf = (
 }
 
 /** The client, following redirects that stay on the origin. Others come back as they are. */
-export const followingOn = (origin: string, client: HttpClient.HttpClient): HttpClient.HttpClient => {
-  const execute = (
-    request: HttpClientRequest.HttpClientRequest,
-    left: number
-  ): ReturnType<HttpClient.HttpClient["execute"]> =>
-    Effect.flatMap(client.execute(request), (response) =>
+export const followingOn = (origin: string, client: HttpClient.HttpClient): HttpClient.HttpClient =>
+  Transmit.around(client, (execute) => (request) => {
+    const follow = (request: HttpClientRequest.HttpClientRequest, left: number): ReturnType<typeof execute> =>
+      Effect.flatMap(execute(request), (response) =>
+        statuses.has(response.status) ? onwards(request, response, left) : Effect.succeed(response)
+      )
+    const onwards = (
+      request: HttpClientRequest.HttpClientRequest,
+      response: HttpClientResponse.HttpClientResponse,
+      left: number
+    ): ReturnType<typeof execute> =>
       Effect.flatMap(Redirect, (redirect) => {
         const url = redirect === "follow" ? locationOf(response, request.url) : undefined
         if (url === undefined || url.origin !== origin || left === 0) return Effect.succeed(response)
         // Read to its end, so that the connection is free again.
         return Effect.andThen(
           Effect.ignore(response.text),
-          execute(next(request, response.status, url), left - 1)
+          follow(next(request, response.status, url), left - 1)
         )
       })
-    )
-  return HttpClient.makeWith(
-    (requests: Effect.Effect<HttpClientRequest.HttpClientRequest>) =>
-      Effect.flatMap(requests, (request) => execute(request, most)),
-    Effect.succeed as HttpClient.HttpClient.Preprocess<never, never>
-  )
-}
+    return follow(request, most)
+  })
 
 /** The Fetch standard: 303 asks for a look at another place, and 301 and 302 are taken so after a POST. */
 const next = (

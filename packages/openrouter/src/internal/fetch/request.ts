@@ -1,7 +1,7 @@
 /**
  * What a caller of the fetch gives, made ready to be sent more than once.
  */
-import { HttpClientRequest } from "effect/http"
+import { HttpBody, HttpClientRequest } from "effect/http"
 import { nothing, requestFactsOf, type RequestFacts } from "../requestFacts.ts"
 
 export interface Outgoing {
@@ -11,8 +11,8 @@ export interface Outgoing {
   readonly json: unknown
   readonly facts: RequestFacts
   readonly redirect: RequestRedirect
-  /** What else the caller wants of the underlying fetch, such as a dispatcher. */
-  readonly init: RequestInit
+  /** What else the caller wants of the underlying fetch, such as a dispatcher; `undefined` if that is nothing. */
+  readonly init: RequestInit | undefined
 }
 
 /** The address that a fetch is called with; one that is none is for the platform's fetch to refuse. */
@@ -41,38 +41,96 @@ const ofConnection = [
   "upgrade"
 ]
 
-/** Reads the body into memory: another key may need it again. */
-export const outgoing = async (
+/** What is asked, with its body in memory: another key may need it again. */
+interface Asked {
+  readonly method: string
+  readonly url: URL
+  readonly headers: Headers
+  readonly body: string | Uint8Array | undefined
+  readonly redirect: RequestRedirect
+}
+
+/** The request with its body in memory: another key may need it again. */
+export const outgoing = (
   input: RequestInfo | URL,
   init: RequestInit | undefined,
   defaults: Readonly<Record<string, string>>
-): Promise<Outgoing> => {
+): Outgoing | Promise<Outgoing> => {
+  const post = plainPost(input, init)
+  return post === undefined
+    ? read(input, init).then((asked) => made(asked, init, defaults))
+    : made(post, init, defaults)
+}
+
+/**
+ * Nearly every request to a model is a text that is posted to an address. The platform's `Request` would take longer over it than
+ * all the rest takes, and has nothing to add.
+ */
+const plainPost = (input: RequestInfo | URL, init: RequestInit | undefined): Asked | undefined => {
+  if (init?.method !== "POST" || typeof init.body !== "string" || input instanceof Request) return undefined
+  const url = new URL(input)
+  // An address with a name and a password is for the platform to refuse.
+  if (url.username !== "" || url.password !== "") return undefined
+  const headers = new Headers(init.headers)
+  if (!headers.has("content-type")) headers.set("content-type", "text/plain;charset=UTF-8")
+  return { method: "POST", url, headers, body: init.body, redirect: init.redirect ?? "follow" }
+}
+
+const read = async (input: RequestInfo | URL, init: RequestInit | undefined): Promise<Asked> => {
   const request = new Request(input, init)
-  const bytes = request.body === null ? undefined : new Uint8Array(await request.arrayBuffer())
-  const headers: Record<string, string> = { ...defaults, ...Object.fromEntries(request.headers) }
+  const body = request.body === null ? undefined : new Uint8Array(await request.arrayBuffer())
+  const { headers, method, redirect, url } = request
+  return { method, url: new URL(url), headers, body, redirect }
+}
+
+const made = (
+  { body, headers: own, method, redirect, url }: Asked,
+  init: RequestInit | undefined,
+  defaults: Readonly<Record<string, string>>
+): Outgoing => {
+  const headers: Record<string, string> = { ...defaults }
+  for (const [name, value] of own) headers[name] = value
   for (const name of ofConnection) delete headers[name]
-  const url = new URL(request.url)
   url.hash = ""
   // As text: the parts of a URL object would be encoded anew.
-  const plain = HttpClientRequest.make(request.method as "POST")(url.href, { headers })
+  const plain = HttpClientRequest.make(method as "POST")(url.href, { headers })
   const contentType = headers["content-type"] ?? "application/octet-stream"
-  const json = bytes !== undefined && contentType.includes("json") ? parse(bytes) : undefined
-  const { body: _body, headers: _headers, method: _method, signal: _signal, ...rest } = init ?? {}
+  const json = body !== undefined && contentType.includes("json") ? parse(body) : undefined
+  const content =
+    typeof body === "string"
+      ? HttpBody.text(body, contentType)
+      : body && HttpBody.uint8Array(body, contentType)
   return {
-    http: bytes === undefined ? plain : HttpClientRequest.bodyUint8Array(plain, bytes, contentType),
+    http: content === undefined ? plain : HttpClientRequest.setBody(plain, content),
     url,
     json,
-    facts: json === undefined || bytes === undefined ? nothing : requestFactsOf(json, bytes.length, headers),
-    redirect: request.redirect,
-    init: { ...rest, redirect: "manual" }
+    facts:
+      json === undefined || content === undefined
+        ? nothing
+        : requestFactsOf(json, content.contentLength, headers),
+    redirect,
+    init: restOf(init)
   }
+}
+
+/** What else the caller wants of the underlying fetch; `undefined` if that is nothing. */
+const restOf = (init: RequestInit | undefined): RequestInit | undefined => {
+  const {
+    body: _body,
+    headers: _headers,
+    method: _method,
+    redirect: _redirect,
+    signal: _signal,
+    ...rest
+  } = init ?? {}
+  return Object.keys(rest).length === 0 ? undefined : { ...rest, redirect: "manual" }
 }
 
 const decoder = new TextDecoder()
 
-const parse = (bytes: Uint8Array): unknown => {
+const parse = (body: string | Uint8Array): unknown => {
   try {
-    return JSON.parse(decoder.decode(bytes))
+    return JSON.parse(typeof body === "string" ? body : decoder.decode(body))
   } catch {
     return undefined
   }

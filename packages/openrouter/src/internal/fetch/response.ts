@@ -20,12 +20,12 @@ export const passedOn = (
   body: BodyInit | null,
   extra: Readonly<Record<string, string>> = {}
 ): Response => {
-  const headers = new Headers({ ...response.headers, ...extra })
-  const encoded = headers.has("content-encoding")
-  for (const name of ofTheWire) if (encoded || name === "transfer-encoding") headers.delete(name)
-  headers.delete("set-cookie")
-  for (const cookie of Cookies.toSetCookieHeaders(response.cookies)) headers.append("set-cookie", cookie)
+  const { "set-cookie": cookie, ...headers } = { ...response.headers, ...extra }
+  const encoded = headers["content-encoding"] !== undefined
+  for (const name of ofTheWire) if (encoded || name === "transfer-encoding") delete headers[name]
   const passed = new Response(body, { status: response.status, headers })
+  if (cookie !== undefined)
+    for (const one of Cookies.toSetCookieHeaders(response.cookies)) passed.headers.append("set-cookie", one)
   Object.defineProperty(passed, "url", { value: response.request.url })
   return passed
 }
