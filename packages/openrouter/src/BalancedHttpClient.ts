@@ -144,15 +144,15 @@ export const makeSend = (
 }
 
 /**
- * Makes a balanced client from a client. Its errors are those of the balancer (`NoEligibleKey`, `DeadlineExceeded`) and of
- * HTTP; an answer that is a failure, and that no other key could better, comes back as the response it is.
+ * Makes a balanced client from a client. Its errors are those of the balancer (`NoEligibleKey`, `DeadlineExceeded`,
+ * `PermitLost`) and of HTTP; an answer that is a failure, and that no other key could better, comes back as the response it is.
  */
 export const make = (
   client: HttpClient.HttpClient,
   balancer: Balancer.Balancer["Service"],
   options: Options = {}
 ): HttpClient.HttpClient.With<
-  HttpClientError.HttpClientError | Errors.NoEligibleKey | Errors.DeadlineExceeded
+  HttpClientError.HttpClientError | Errors.NoEligibleKey | Errors.DeadlineExceeded | Errors.PermitLost
 > => {
   const baseUrl = options.baseUrl ?? defaultBaseUrl
   const { origin } = new URL(baseUrl)
@@ -181,8 +181,8 @@ export const make = (
  *
  * **Details**
  *
- * The tag allows only `HttpClientError`, so `NoEligibleKey` and `DeadlineExceeded` arrive as the cause of a
- * `TransportError`.
+ * The tag allows only `HttpClientError`, so `NoEligibleKey`, `DeadlineExceeded` and `PermitLost` arrive as the
+ * cause of a `TransportError`.
  */
 export const layer = (
   options: Options = {}
@@ -194,7 +194,7 @@ export const layer = (
       const balancer = yield* Balancer.Balancer
       return HttpClient.catchTag(
         make(client, balancer, options),
-        ["NoEligibleKey", "DeadlineExceeded"],
+        ["NoEligibleKey", "DeadlineExceeded", "PermitLost"],
         (error) =>
           Effect.fail(
             new HttpClientError.HttpClientError({

@@ -69,6 +69,10 @@ export const tooLate = ({ attempts, inFlight, message, timeoutMillis }: Errors.D
     attempts: attempts.map(plain)
   })
 
+/** The response to a request that was cut off because its permit is another's; an answer too, and for the same reason. */
+export const cutOff = ({ attempts, keyId, message }: Errors.PermitLost): Response =>
+  failure(unavailable, message, { in_flight: keyId, attempts: attempts.map(plain) })
+
 const failure = (
   { status, type }: Kind,
   message: string,
