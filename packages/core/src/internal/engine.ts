@@ -122,7 +122,7 @@ export class Engine {
     const entry = new Entry(key)
     this.entries.push(entry)
     this.byId.set(key.id, entry)
-    this.domains.registry.join(entry)
+    this.domains.join(entry)
     this.views = this.entries.map((e) => e.view)
     this.options.emit({ _tag: "KeyAdded", keyId: key.id })
     this.wake()
@@ -132,7 +132,7 @@ export class Engine {
     const { account, workspace } = entry
     entry.adopt(key)
     // Joined before left: a domain that stays keeps its bench.
-    this.domains.registry.join(entry)
+    this.domains.join(entry)
     this.domains.registry.leave(entry, account, workspace)
     this.options.emit({ _tag: "KeyChanged", keyId: key.id })
     this.wake()
