@@ -183,50 +183,53 @@ describe("SharedFacts", () => {
     })
   )
 
-  it.effect("a bench of what is not known here yet holds as soon as it is, and if it was not lifted by then", () =>
-    Effect.gen(function* () {
-      const { member } = yield* wire
-      const { pool } = yield* build({ keys: [key("a"), key("b")], shared: member("one") })
-      yield* spread
-      const other = member("other")
-      const bench = (scope: "key" | "account" | "workspace", id: string, until: number, within?: string) =>
-        other.publish({ _tag: "Benched", scope, id, within, reason: "throttled", since: 0, until })
-      bench("account", "A", 20_000)
-      bench("account", "A", 10_000)
-      bench("workspace", "W", 30_000, ":free")
-      bench("key", "c", 40_000)
-      bench("account", "B", 50_000)
-      bench("key", "d", 60_000)
-      other.publish({ _tag: "Readmitted", scope: "account", id: "B", within: undefined })
-      yield* spread
-      other.publish({ _tag: "Learnt", keyId: "a", account: "A", workspace: "W" })
-      other.publish({ _tag: "Learnt", keyId: "b", account: "B", workspace: undefined })
-      yield* spread
-      yield* pool.add(key("c"))
-      assert.isTrue(yield* pool.readmit("key", "d"))
-      assert.isFalse(yield* pool.readmit("key", "d"))
-      yield* pool.add(key("d"))
-      const { benches, keys } = yield* pool.snapshot
-      assert.deepStrictEqual(
-        keys.map(({ id, ineligible }) => [id, ineligible?.scope, ineligible?.until]),
-        [
-          ["a", "account", 20_000],
-          ["b", undefined, undefined],
-          ["c", "key", 40_000],
-          ["d", undefined, undefined]
-        ]
-      )
-      assert.deepStrictEqual(
-        benches.map(({ id, until, within }) => [id, until, within]),
-        [["W", 30_000, ":free"]]
-      )
-    })
+  it.effect(
+    "a bench of what is not known here yet holds as soon as it is, and if it was not lifted by then",
+    () =>
+      Effect.gen(function* () {
+        const { member } = yield* wire
+        const { pool } = yield* build({ keys: [key("a"), key("b")], shared: member("one") })
+        yield* spread
+        const other = member("other")
+        const bench = (scope: "key" | "account" | "workspace", id: string, until: number, within?: string) =>
+          other.publish({ _tag: "Benched", scope, id, within, reason: "throttled", since: 0, until })
+        bench("account", "A", 20_000)
+        bench("account", "A", 10_000)
+        bench("workspace", "W", 30_000, ":free")
+        bench("key", "c", 40_000)
+        bench("account", "B", 50_000)
+        bench("key", "d", 60_000)
+        other.publish({ _tag: "Readmitted", scope: "account", id: "B", within: undefined })
+        yield* spread
+        other.publish({ _tag: "Learnt", keyId: "a", account: "A", workspace: "W" })
+        other.publish({ _tag: "Learnt", keyId: "b", account: "B", workspace: undefined })
+        yield* spread
+        yield* pool.add(key("c"))
+        assert.isTrue(yield* pool.readmit("key", "d"))
+        assert.isFalse(yield* pool.readmit("key", "d"))
+        yield* pool.add(key("d"))
+        const { benches, keys } = yield* pool.snapshot
+        assert.deepStrictEqual(
+          keys.map(({ id, ineligible }) => [id, ineligible?.scope, ineligible?.until]),
+          [
+            ["a", "account", 20_000],
+            ["b", undefined, undefined],
+            ["c", "key", 40_000],
+            ["d", undefined, undefined]
+          ]
+        )
+        assert.deepStrictEqual(
+          benches.map(({ id, until, within }) => [id, until, within]),
+          [["W", 30_000, ":free"]]
+        )
+      })
   )
 
   it.effect("no more than 1,024 names are kept for it", () => {
     const unowned = new Unowned()
     const bench = (n: number) => ({ scope: "account", id: `${n}`, within: undefined, until: 1 }) as const
-    for (let n = 0; n < 1025; n++) unowned.put({ _tag: "Benched", reason: "throttled", since: 0, ...bench(n) })
+    for (let n = 0; n < 1025; n++)
+      unowned.put({ _tag: "Benched", reason: "throttled", since: 0, ...bench(n) })
     const kept = [0, 1, 1024].map((n) => unowned.take("account", `${n}`).length)
     return Effect.sync(() => assert.deepStrictEqual(kept, [0, 1, 1]))
   })

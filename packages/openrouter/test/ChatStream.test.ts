@@ -569,9 +569,7 @@ describe("behind the first content", () => {
     return withServer(
       (response) => begin(response, said("Once")),
       function* ({ chatStream, pool }) {
-        const error = yield* broken(
-          Stream.tap(chatStream(prompt), () => Deferred.succeed(lost, undefined))
-        )
+        const error = yield* broken(Stream.tap(chatStream(prompt), () => Deferred.succeed(lost, undefined)))
         assert.deepStrictEqual([error.class, error.text], ["transport", "Once"])
         assert.include(error.message, "permit")
         assert.deepStrictEqual(yield* ends(pool), { ...none, ignored: 1 })

@@ -12,6 +12,8 @@ type Load = () => ReadonlyArray<SharedFacts.OwnLoad>
 const maxFacts = 256
 /** Facts that are remembered: beyond that the oldest is let go. Far more than there are keys and upstreams in trouble. */
 const maxKnown = 8192
+/** A Redis that fails over may have lost what it was told so many milliseconds before. */
+const unsafeFor = 10_000
 /** A key counts as used for so many milliseconds after its last use: two long pauses between requests. */
 const usedFor = 10_000
 
@@ -29,6 +31,9 @@ export class Board {
   readonly process: string
   private readonly pending = new Map<string, Told>()
   private readonly known = new Map<string, Told>()
+  /** Own facts that were told of late, and when. */
+  private readonly fresh = new Map<Told, number>()
+  private interrupted = false
   private readonly listeners = new Set<(fact: Fact) => void>()
   private readonly sources = new Set<Source>()
   private readonly usedAt = new Map<string, number>()
@@ -123,8 +128,12 @@ export class Board {
     this.epoch = answer.epoch
     this.version = answer.version
     this.telling = undefined
-    for (const fact of told) if (this.pending.get(fieldOf(fact)) === fact) this.pending.delete(fieldOf(fact))
+    for (const fact of told) {
+      if (this.pending.get(fieldOf(fact)) === fact) this.pending.delete(fieldOf(fact))
+      this.fresh.set(fact, now)
+    }
     const heard = this.hear(answer, joined, now)
+    this.repeat(now)
     // Redis has forgotten everything: whoever still knows something says it again.
     if (lost) {
       for (const [field, fact] of this.known)
@@ -132,6 +141,28 @@ export class Board {
     }
     this.debits(call, answer, joined, lost)
     this.loads(call, answer)
+  }
+
+  /**
+   * What was told right before Redis was away is told again, unless somebody has said something else since: another one may
+   * have taken its place, and have heard less.
+   */
+  private repeat(now: number): void {
+    for (const [fact, at] of this.fresh) {
+      const field = fieldOf(fact)
+      const isLast = (this.known.get(field) ?? fact) === fact
+      if (this.interrupted && isLast && !over(fact, now)) this.pending.set(field, fact)
+      if (this.interrupted || !isLast || now - at > unsafeFor) this.fresh.delete(fact)
+    }
+    this.interrupted = false
+  }
+
+  /** The call was not answered. */
+  failed(now: number): void {
+    // What was told long before has arrived.
+    if (!this.interrupted)
+      for (const [fact, at] of this.fresh) if (now - at > unsafeFor) this.fresh.delete(fact)
+    this.interrupted = true
   }
 
   private hear(answer: Answer, joined: boolean, now: number): ReadonlySet<string> {
