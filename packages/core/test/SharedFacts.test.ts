@@ -1,4 +1,4 @@
-import { Balancer, Errors, KeyPool, Outcome, SharedFacts, type Filter } from "@evenkeel/core"
+import { Balancer, Errors, KeyPool, Outcome, Selector, SharedFacts, type Filter } from "@evenkeel/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, PubSub, Queue, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -323,6 +323,45 @@ describe("SharedFacts", () => {
         })
     )
 
+    it.effect(
+      "strategies go by what is expected by now, and caps by what was told; who may not serve is left out",
+      () =>
+        Effect.gen(function* () {
+          const seen: Array<ReadonlyArray<number>> = []
+          const selector = Selector.make("watching", (candidates) => {
+            seen.push(candidates.map(({ inFlight }) => inFlight))
+            return candidates[0]
+          })
+          const facts = yield* Queue.unbounded<SharedFacts.Fact>()
+          const shared = { name: "test", publish: () => {}, facts: Stream.fromQueue(facts) }
+          const { balancer, pool } = yield* build({
+            keys: [key("a"), key("b", { maxInFlight: 3 }), key("c")],
+            selector,
+            shared
+          })
+          yield* pool.bench({ scope: "key", id: "c", reason: "throttled", for: minute })
+          const loads = [
+            { keyId: "a", inFlight: 4, held: 0, aside: 0, users: 1 },
+            { keyId: "b", inFlight: 2, held: 0, aside: 0, users: 1 }
+          ]
+          yield* Queue.offer(facts, { _tag: "Load", keys: loads, arrivals: 1000, alone: false })
+          yield* spread
+          const pick = balancer.use(() => ok)
+          yield* pick
+          assert.deepStrictEqual(seen, [[3, 3].map((count) => count - 1 / 64)])
+          const counts = Effect.map(pool.snapshot, ({ keys }) => keys.map(({ inFlight }) => inFlight))
+          assert.deepStrictEqual(yield* counts, [4, 2, 0])
+          assert.deepStrictEqual(
+            (yield* balancer.explain()).keys.map(({ inFlight }) => inFlight),
+            [4, 2, 0]
+          )
+          yield* Queue.offer(facts, { _tag: "Load", keys: loads, alone: false })
+          yield* spread
+          yield* pick
+          assert.deepStrictEqual(seen[1], [4, 2])
+        })
+    )
+
     it.effect("what is set aside is told first and spent then; without the others all may be spent", () =>
       Effect.gen(function* () {
         const { balancer, hear, loads, pool } = yield* listening
@@ -337,6 +376,7 @@ describe("SharedFacts", () => {
           inFlight: 0,
           held: 0,
           aside: 2,
+          begun: 0,
           capped: true,
           spent: 0
         })

@@ -114,7 +114,7 @@ const make = Effect.fnUntraced(function* ({ prefix, flush, expiry, timeout }: Se
     heardAt = now
     failures = 0
     forgotten = false
-    board.answered(call, told, answer, now)
+    board.answered(call, told, answer, before, now)
     if (state._tag === "Alone") {
       if (state.reason !== "starting") reconnects++
       yield* become({ _tag: "Connected", since: now })

@@ -39,6 +39,7 @@ export interface EngineOptions {
   /** Whether somebody waits for a time that has come. */
   readonly due: (nowMillis: number) => boolean
   readonly deadlines: Deadlines
+  readonly random: () => number
   readonly emit: (event: PoolEvent) => void
   readonly publish: (fact: Fact) => void
 }
@@ -101,6 +102,7 @@ export class Engine {
           inFlight,
           held,
           aside,
+          begun: leased,
           spent: ledger.spent,
           capped: ledger.credit !== undefined
         })

@@ -26,6 +26,8 @@ export interface Call {
   readonly keep: number
   /** For each key in use: in flight, nanodollars held, and set aside. */
   readonly load: Readonly<Record<string, readonly [number, number, number]>>
+  /** Uses begun since the last call. */
+  readonly begun: number
   /** For each key: nanodollars spent since the last call. */
   readonly spent: ReadonlyArray<readonly [string, number]>
   readonly facts: ReadonlyArray<Row>
@@ -65,6 +67,8 @@ export interface Answer {
   readonly facts: ReadonlyArray<Heard>
   /** Over all processes, this one among them. */
   readonly totals: ReadonlyMap<string, Total>
+  /** Uses begun over all processes, since this memory began. */
+  readonly begun: number
   /** Nanodollars over all processes, since this memory began. */
   readonly spent: ReadonlyMap<string, number>
 }
@@ -131,7 +135,8 @@ end
 redis.call("HSET", LOADS, process, sequence .. "|" .. load)
 redis.call("ZADD", ALIVE, int(now + expiry), process)
 
-local at = 9
+if counts ~= sequence then redis.call("HINCRBY", META, "begun", ARGV[9]) end
+local at = 10
 local spent = tonumber(ARGV[at])
 for i = 1, spent do
   if counts ~= sequence then redis.call("HINCRBY", SPENT, ARGV[at + 1], ARGV[at + 2]) end
@@ -179,7 +184,8 @@ return {
   redis.call("ZCARD", ALIVE),
   heard,
   redis.call("HGETALL", TOTALS),
-  redis.call("HGETALL", SPENT)
+  redis.call("HGETALL", SPENT),
+  tonumber(redis.call("HGET", META, "begun"))
 }
 `
 
@@ -190,7 +196,8 @@ type Reply = readonly [
   processes: number,
   heard: ReadonlyArray<string>,
   totals: ReadonlyArray<string>,
-  spent: ReadonlyArray<string>
+  spent: ReadonlyArray<string>,
+  begun: number
 ]
 
 export const exchange = Redis.script(
@@ -204,6 +211,7 @@ export const exchange = Redis.script(
     call.expiry,
     call.keep,
     JSON.stringify(call.load),
+    call.begun,
     call.spent.length,
     ...call.spent.flat(),
     call.facts.length,
@@ -225,7 +233,7 @@ const sumOf: Readonly<Record<string, keyof Total>> = {
   "u:": "users"
 }
 
-export const answerOf = ([epoch, version, leads, processes, heard, sums, spentOf]: Reply): Answer => {
+export const answerOf = ([epoch, version, leads, processes, heard, sums, spentOf, begun]: Reply): Answer => {
   const facts: Array<Heard> = []
   for (let i = 0; i < heard.length; i += 3)
     facts.push({ body: heard[i]!, remaining: Number(heard[i + 1]), age: Number(heard[i + 2]) })
@@ -238,7 +246,7 @@ export const answerOf = ([epoch, version, leads, processes, heard, sums, spentOf
   }
   const spent = new Map<string, number>()
   for (let i = 0; i < spentOf.length; i += 2) spent.set(spentOf[i]!, Number(spentOf[i + 1]))
-  return { epoch, version, leads: leads === 1, processes, facts, totals, spent }
+  return { epoch, version, leads: leads === 1, processes, facts, totals, spent, begun }
 }
 
 /** A process goes, and need not be missed first. */
