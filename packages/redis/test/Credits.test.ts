@@ -27,7 +27,7 @@ describe.skipIf(binary === undefined)("the readings of credit over a fleet", pat
             Layer.provideMerge(
               KeyPool.layer({ keys: keys.map(({ name, secret }) => ({ id: name, secret })) })
             ),
-            Layer.provide(RedisFacts.layer({ flush: 50, heartbeat: 1000 })),
+            Layer.provide(RedisFacts.layer({ flush: 50, heartbeat: 5000, timeout: 5000 })),
             Layer.provide(NodeRedis.layer({ url, disableOfflineQueue: true }))
           )
           const context = yield* Layer.buildWithScope(Layer.fresh(live), scope)

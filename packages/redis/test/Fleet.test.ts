@@ -71,6 +71,7 @@ describe.skipIf(binary === undefined)("a fleet on a real Redis", patience, () =>
     Effect.gen(function* () {
       const { url } = yield* server
       const [one, ...others] = yield* fleet(4, { url, keys: keys("a"), facts: { heartbeat: 3000 } })
+      yield* until(one!.ask("sharing"), ({ processes }) => processes === 4)
       yield* one!.ask("fault", { scope: "key", reason: "rejected" })
       const benched = (process: typeof one) =>
         Effect.map(
@@ -135,7 +136,9 @@ describe.skipIf(binary === undefined)("a fleet on a real Redis", patience, () =>
   it.live("exactly one reads credit, and another takes over when it dies", () =>
     Effect.gen(function* () {
       const { url } = yield* server
-      const processes = yield* fleet(4, { url, keys: keys("a"), facts })
+      const steady = { flush: 50, heartbeat: 10_000, timeout: 10_000 }
+      const processes = yield* fleet(4, { url, keys: keys("a"), facts: steady })
+      yield* until(all(processes, "sharing"), (all) => all.every(({ processes }) => processes === 4))
       const leaders = yield* all<boolean>(processes, "leads")
       assert.strictEqual(leaders.filter(Boolean).length, 1)
       const rest = processes.filter((_, i) => !leaders[i])
@@ -162,7 +165,7 @@ describe.skipIf(binary === undefined)("a fleet on a real Redis", patience, () =>
       const [here, there] = [yield* open(one, 4), yield* open(other, 4)]
       assert.deepStrictEqual(names(here), targets.toSorted())
       assert.deepStrictEqual(names(there), targets.toSorted())
-      const least = (all: ReadonlyArray<any>) => Math.min(...all.map(({ until }) => until))
+      const least = (all: ReadonlyArray<any>) => Math.min(...all.map(({ state }) => state.until))
       yield* until(other!.ask("circuits"), (all) => least(all) > Date.now() + 40_000)
       for (const target of targets) {
         const [scope, id] = target.split(" ")

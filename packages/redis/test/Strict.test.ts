@@ -14,26 +14,29 @@ const total = (reports: ReadonlyArray<Report>, field: keyof Report) =>
   reports.reduce((sum, report) => sum + report[field], 0)
 
 describe.skipIf(binary === undefined)("strict mode on a real Redis", patience, () => {
-  it.live(`a cap of 5 is never exceeded in ${requests.toLocaleString("en")} requests over 4 processes`, () =>
-    Effect.gen(function* () {
-      const redis = yield* server
-      const processes = yield* fleet(4, {
-        url: redis.url,
-        keys: keys("a b c d", { maxInFlight: 5 }),
-        facts,
-        // A busy machine is slow to answer, and no answer would be no guard.
-        strict: { onUnavailable: "refuse", timeout: "5 seconds", pause: 5 }
-      })
-      const load: Load = { requests: requests / 4, concurrency: 10, millis: [0, 0], counted: true }
-      const reports = yield* all<Report>(processes, "run", load)
-      assert.strictEqual(total(reports, "succeeded"), requests)
-      assert.strictEqual(Math.max(...reports.map(({ most }) => most)), 5)
-      // All permits have come back.
-      yield* until(
-        Effect.promise(() => redis.ask("EXISTS", ...["a", "b", "c", "d"].map(permits))),
-        (left) => left === 0
-      )
-    }).pipe(Effect.scoped)
+  it.live(
+    `a cap of 5 is never exceeded in ${requests.toLocaleString("en")} requests over 4 processes`,
+    () =>
+      Effect.gen(function* () {
+        const redis = yield* server
+        const processes = yield* fleet(4, {
+          url: redis.url,
+          keys: keys("a b c d", { maxInFlight: 5 }),
+          facts,
+          // A busy machine is slow to answer, and no answer would be no guard.
+          strict: { onUnavailable: "refuse", timeout: "5 seconds", pause: 5 }
+        })
+        const load: Load = { requests: requests / 4, concurrency: 10, millis: [0, 0], counted: true }
+        const reports = yield* all<Report>(processes, "run", load)
+        assert.strictEqual(total(reports, "succeeded"), requests)
+        assert.strictEqual(Math.max(...reports.map(({ most }) => most)), 5)
+        // All permits have come back.
+        yield* until(
+          Effect.promise(() => redis.ask("EXISTS", ...["a", "b", "c", "d"].map(permits))),
+          (left) => left === 0
+        )
+      }).pipe(Effect.scoped),
+    Math.max(patience.timeout, 10 * requests)
   )
 
   it.live("kill -9 in mid-request frees its permits within the lease, and no sooner", () =>
