@@ -22,7 +22,7 @@ const dearest = 60 * 0.0000006 + 60 * 0.00000015
 
 /** Every request has ended once, and in a way that its caller can understand. */
 export const ofRequests = (asked: ReadonlyArray<Asked>): ReadonlyArray<string> => {
-  const typed = new Set(["OpenRouterError", "NoEligibleKey", "DeadlineExceeded"])
+  const typed = new Set(["OpenRouterError", "NoEligibleKey", "DeadlineExceeded", "PermitLost"])
   return asked.flatMap(({ ending, endings, error, kind }, n) => {
     if (endings !== 1 || ending === undefined) return [`request ${n} (${kind}) has ended ${endings} times`]
     if (ending === "wrong") return [`request ${n} (${kind}) got the answer to another`]

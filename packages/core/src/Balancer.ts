@@ -12,7 +12,7 @@ import * as Stream from "effect/Stream"
 import type { BalancerEvent } from "./BalancerEvent.ts"
 import { Breaker } from "./Breaker.ts"
 import { Credits } from "./Credits.ts"
-import type { Attempt, DeadlineExceeded, NoEligibleKey } from "./Errors.ts"
+import type { Attempt, DeadlineExceeded, NoEligibleKey, PermitLost } from "./Errors.ts"
 import { earliest, type Explanation } from "./Explanation.ts"
 import * as Filter from "./Filter.ts"
 import { Hedging, never } from "./Hedging.ts"
@@ -120,13 +120,13 @@ export class Balancer extends Context.Service<
      * Runs `f` with a key, and again with another, or later, while the retry policy and the deadline allow. When no key can
      * serve at once, and one may before long, it waits in the queue.
      *
-     * Fails with `NoEligibleKey` when no key can serve, with `DeadlineExceeded` when `timeout` has passed, and otherwise as
-     * the last `f` failed.
+     * Fails with `NoEligibleKey` when no key can serve, with `DeadlineExceeded` when `timeout` has passed, with `PermitLost`
+     * when strict mode has cut it off, and otherwise as the last `f` failed.
      */
     readonly use: <A, E, R>(
       f: (lease: Lease) => Effect.Effect<A, E, R>,
       options?: UseOptions<A, E>
-    ) => Effect.Effect<A, E | NoEligibleKey | DeadlineExceeded, R>
+    ) => Effect.Effect<A, E | NoEligibleKey | DeadlineExceeded | PermitLost, R>
     /**
      * A key for as long as the scope is open: for streams, and for uses that are no single effect. It is not retried, and
      * its `timeout` is that of finding a key.

@@ -21,7 +21,11 @@ export interface Candidate {
   /** A whole number from 0 up, lower is preferred by strategies that look at tiers; 0 by default. */
   readonly tier: number
   readonly labels: Readonly<Record<string, string>>
-  /** Requests in flight, counted from the pick to the settlement. */
+  /**
+   * Requests in flight, counted from the pick to the settlement. Those of other processes are told now and then: what is
+   * expected of them by now is part of it, so that it need not be a whole number. The cap `maxInFlight` goes by what they
+   * told.
+   */
   readonly inFlight: number
   /** The most requests that may be in flight; `Infinity` by default. */
   readonly maxInFlight: number

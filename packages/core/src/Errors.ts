@@ -92,6 +92,25 @@ export class DeadlineExceeded extends Data.TaggedError("DeadlineExceeded")<{
 }
 
 /**
+ * The use was cut off: its permit has lapsed, because this process was silent for too long (stopped, or apart from what hands
+ * permits out), and is another's by now, or may be. `attempts` is what failed before it, `lastError` the error of the last.
+ *
+ * **Gotchas**
+ *
+ * A use that was cut off may have been billed, so it is not tried again by itself: what it may have cost stays debited until
+ * the next reading of the key.
+ */
+export class PermitLost extends Data.TaggedError("PermitLost")<{
+  readonly keyId: string
+  readonly attempts: ReadonlyArray<Attempt>
+  readonly lastError: unknown
+}> {
+  override get message(): string {
+    return `The permit of a request in flight on ${this.keyId} has lapsed`
+  }
+}
+
+/**
  * The pool has no key of this id.
  */
 export class UnknownKey extends Data.TaggedError("UnknownKey")<{ readonly keyId: string }> {

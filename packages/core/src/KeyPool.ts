@@ -8,6 +8,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Reading } from "./Credits.ts"
@@ -182,6 +183,7 @@ export const make = Effect.fnUntraced(function* (
   }
   const shared = yield* SharedFacts
   const clock = yield* Clock.Clock
+  const random = yield* Random.Random
   const services = yield* Effect.context<never>()
   const hub = yield* EventHub.make<PoolEvent>()
   const alarm = new Alarm(clock, Effect.runForkWith(services), () => engine.waiting.wake())
@@ -202,6 +204,7 @@ export const make = Effect.fnUntraced(function* (
     alarm: (at) => alarm.set(at),
     due: (nowMillis) => alarm.at <= nowMillis,
     deadlines,
+    random: () => random.nextDoubleUnsafe(),
     emit: (event) => hub.emit(event),
     publish: shared.publish
   })
@@ -349,6 +352,7 @@ const snapshot = (engine: Engine, at: number): PoolSnapshot => ({
   at,
   keys: engine.inspect(at).map(([entry, ineligible]) => ({
     ...entry.view,
+    inFlight: entry.inFlight,
     creditReadAt: entry.ledger.readAt,
     creditStale: entry.ledger.stale(at),
     creditResetsAt: entry.ledger.resetsAt,

@@ -19,6 +19,12 @@ export interface Lease {
   /** The circumstances of the pick. */
   readonly context: PickContext
   readonly settled: boolean
+  /**
+   * Completes when the permit that the use began with has lapsed and is another's, or may be: the use should end. `undefined`
+   * where permits cannot lapse, which is always so without a strict mode. `Balancer.use` heeds it; who holds a lease beyond
+   * a use, as the body of a stream does, has to do so itself.
+   */
+  readonly lost: Effect.Effect<void> | undefined
   /** The trail of the request, up to this use and with what became of it now: for the error of a use that fails. */
   readonly attempted: (outcome: Faulted | Ignored) => ReadonlyArray<Attempt>
   /**

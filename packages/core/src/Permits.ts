@@ -10,9 +10,16 @@ import type { Lease } from "./Lease.ts"
 /**
  * The answer: a permit that is given back when the lease settles, or why there is none. A refusal says until when the key,
  * its account or (scope `host`) every key is not to be asked for; a request that meets it takes another key, or waits.
+ *
+ * A permit that can lapse under its use says so: `lost` completes when it is another's, or may be. The use is cut off then,
+ * and fails with `PermitLost`. Without `lost` nothing is raced.
  */
 export type Answer =
-  | { readonly _tag: "Granted"; readonly release: () => void }
+  | {
+      readonly _tag: "Granted"
+      readonly release: () => void
+      readonly lost?: Effect.Effect<void> | undefined
+    }
   | { readonly _tag: "Refused"; readonly why: Ineligible & { readonly until: number } }
 
 /**

@@ -56,6 +56,11 @@ export type Fact =
   | {
       readonly _tag: "Load"
       readonly keys: ReadonlyArray<FleetLoad>
+      /**
+       * How many uses they begin, on average, between these counts and the picks that go by them. 0, the default: the counts
+       * are as good as new.
+       */
+      readonly arrivals?: number | undefined
       /** They cannot be heard now: this is what was heard last, and no part of a credit is waited for. */
       readonly alone: boolean
     }
@@ -96,6 +101,8 @@ export interface OwnLoad {
   readonly aside: number
   /** The credit of the key is known. */
   readonly capped: boolean
+  /** Uses that this process has begun on the key since it knows it; it never falls. */
+  readonly begun: number
   /** USD that this process has spent on the key since it knows it; it never falls. */
   readonly spent: number
 }

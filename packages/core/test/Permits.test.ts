@@ -1,8 +1,8 @@
-import { Balancer, Permits, type Lease } from "@evenkeel/core"
+import { Balancer, Outcome, Permits, type Lease } from "@evenkeel/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer } from "effect"
+import { Deferred, type Duration, Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { holding, inFlight, key, layerOf, start, using, waiting } from "./utils.ts"
+import { holding, inFlight, key, layerOf, rotating, start, stateOf, using, waiting } from "./utils.ts"
 
 const refusal = (scope: "key" | "account" | "host", until: number): Permits.Answer => ({
   _tag: "Refused",
@@ -90,6 +90,65 @@ describe("Permits", () => {
         assert.deepStrictEqual([held.length, yield* inFlight(pool)], [0, [0, 0, 0]])
       }).pipe(withPermits(permits))
     return Effect.andThen(body(asked, Fiber.interrupt), body(dead, Fiber.await))
+  })
+
+  describe("that is lost under its use", () => {
+    /** Grants everything, and takes it back when it is told to. */
+    const lapsing = () => {
+      const lost = Deferred.makeUnsafe<void>()
+      const log: Array<string> = []
+      const take = () =>
+        Effect.succeed<Permits.Answer>({
+          _tag: "Granted",
+          release: () => void log.push("gave"),
+          lost: Deferred.await(lost)
+        })
+      return { log, permits: { name: "test", take }, lose: Deferred.succeed(lost, undefined) }
+    }
+    const body = (timeout: Duration.Input | undefined) => {
+      const { log, lose, permits } = lapsing()
+      return using({ keys, retry: rotating }, function* ({ balancer, pool }) {
+        const use = Effect.onInterrupt(Effect.never, () => Effect.sync(() => void log.push("cut off")))
+        const running = yield* start(Effect.flip(balancer.use(() => use, { estimate: 1, timeout })))
+        yield* pool.credit("a", { remaining: 5 })
+        yield* lose
+        const error = yield* Fiber.join(running)
+        assert.deepInclude(error, { _tag: "PermitLost", keyId: "a" })
+        assert.strictEqual(error.message, "The permit of a request in flight on a has lapsed")
+        assert.deepStrictEqual(log, ["cut off", "gave"])
+        assert.deepStrictEqual(yield* inFlight(pool), [0, 0, 0])
+        // It may have been billed, so it is no key's fault, is debited, and is not sent again.
+        const { credit, faulted, ignored } = yield* stateOf(pool, "a")
+        assert.deepStrictEqual([credit, faulted, ignored], [4, 0, 1])
+      }).pipe(withPermits(permits))
+    }
+
+    it.effect("cuts it off, with an error of its own", () => body(undefined))
+
+    it.effect("and the same beside a deadline", () => body("1 minute"))
+
+    it.effect("a use that has ended is not touched any more", () => {
+      const { log, lose, permits } = lapsing()
+      return using({ keys }, function* ({ balancer }) {
+        const lost = yield* balancer.use((lease) => Effect.succeed(lease.lost), {
+          outcome: () => Outcome.success(1)
+        })
+        yield* lose
+        yield* lost!
+        assert.deepStrictEqual(log, ["gave"])
+      }).pipe(withPermits(permits))
+    })
+
+    it.effect("who holds a lease by hand is told", () => {
+      const { lose, permits } = lapsing()
+      return Effect.scoped(
+        using({ keys }, function* ({ balancer }) {
+          const lease = yield* balancer.lease()
+          yield* lose
+          yield* lease.lost!
+        }).pipe(withPermits(permits))
+      )
+    })
   })
 
   it.effect("by default none is needed", () =>

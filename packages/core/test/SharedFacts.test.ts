@@ -1,7 +1,8 @@
-import { Balancer, Errors, KeyPool, Outcome, SharedFacts, type Filter } from "@evenkeel/core"
+import { Balancer, Errors, KeyPool, Outcome, Selector, SharedFacts, type Filter } from "@evenkeel/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, PubSub, Queue, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import { Unowned } from "../src/internal/unowned.ts"
 import {
   failureOf,
   fault,
@@ -105,6 +106,13 @@ describe("SharedFacts", () => {
       yield* other.balancer.use(() => ok)
       yield* spread
       assert.isFalse(yield* one.pool.readmit("account", "A"))
+      // What is benched for some upstreams only, too.
+      yield* one.pool.bench({ scope: "key", id: "a", reason: "throttled", for: minute, within: ":free" })
+      yield* spread
+      assert.strictEqual((yield* other.pool.snapshot).benches.length, 1)
+      assert.isTrue(yield* one.pool.readmit("key", "a"))
+      yield* spread
+      assert.deepStrictEqual((yield* other.pool.snapshot).benches, [])
     })
   )
 
@@ -174,6 +182,57 @@ describe("SharedFacts", () => {
       assert.strictEqual(said.length, 4)
     })
   )
+
+  it.effect(
+    "a bench of what is not known here yet holds as soon as it is, and if it was not lifted by then",
+    () =>
+      Effect.gen(function* () {
+        const { member } = yield* wire
+        const { pool } = yield* build({ keys: [key("a"), key("b")], shared: member("one") })
+        yield* spread
+        const other = member("other")
+        const bench = (scope: "key" | "account" | "workspace", id: string, until: number, within?: string) =>
+          other.publish({ _tag: "Benched", scope, id, within, reason: "throttled", since: 0, until })
+        bench("account", "A", 20_000)
+        bench("account", "A", 10_000)
+        bench("workspace", "W", 30_000, ":free")
+        bench("key", "c", 40_000)
+        bench("account", "B", 50_000)
+        bench("key", "d", 60_000)
+        other.publish({ _tag: "Readmitted", scope: "account", id: "B", within: undefined })
+        yield* spread
+        other.publish({ _tag: "Learnt", keyId: "a", account: "A", workspace: "W" })
+        other.publish({ _tag: "Learnt", keyId: "b", account: "B", workspace: undefined })
+        yield* spread
+        yield* pool.add(key("c"))
+        assert.isTrue(yield* pool.readmit("key", "d"))
+        assert.isFalse(yield* pool.readmit("key", "d"))
+        yield* pool.add(key("d"))
+        const { benches, keys } = yield* pool.snapshot
+        assert.deepStrictEqual(
+          keys.map(({ id, ineligible }) => [id, ineligible?.scope, ineligible?.until]),
+          [
+            ["a", "account", 20_000],
+            ["b", undefined, undefined],
+            ["c", "key", 40_000],
+            ["d", undefined, undefined]
+          ]
+        )
+        assert.deepStrictEqual(
+          benches.map(({ id, until, within }) => [id, until, within]),
+          [["W", 30_000, ":free"]]
+        )
+      })
+  )
+
+  it.effect("no more than 1,024 names are kept for it", () => {
+    const unowned = new Unowned()
+    const bench = (n: number) => ({ scope: "account", id: `${n}`, within: undefined, until: 1 }) as const
+    for (let n = 0; n < 1025; n++)
+      unowned.put({ _tag: "Benched", reason: "throttled", since: 0, ...bench(n) })
+    const kept = [0, 1, 1024].map((n) => unowned.take("account", `${n}`).length)
+    return Effect.sync(() => assert.deepStrictEqual(kept, [0, 1, 1]))
+  })
 
   it.effect(
     "draining, resuming, removing and adding keys reach the other, and so does what is learnt of an owner",
@@ -264,6 +323,45 @@ describe("SharedFacts", () => {
         })
     )
 
+    it.effect(
+      "strategies go by what is expected by now, and caps by what was told; who may not serve is left out",
+      () =>
+        Effect.gen(function* () {
+          const seen: Array<ReadonlyArray<number>> = []
+          const selector = Selector.make("watching", (candidates) => {
+            seen.push(candidates.map(({ inFlight }) => inFlight))
+            return candidates[0]
+          })
+          const facts = yield* Queue.unbounded<SharedFacts.Fact>()
+          const shared = { name: "test", publish: () => {}, facts: Stream.fromQueue(facts) }
+          const { balancer, pool } = yield* build({
+            keys: [key("a"), key("b", { maxInFlight: 3 }), key("c")],
+            selector,
+            shared
+          })
+          yield* pool.bench({ scope: "key", id: "c", reason: "throttled", for: minute })
+          const loads = [
+            { keyId: "a", inFlight: 4, held: 0, aside: 0, users: 1 },
+            { keyId: "b", inFlight: 2, held: 0, aside: 0, users: 1 }
+          ]
+          yield* Queue.offer(facts, { _tag: "Load", keys: loads, arrivals: 1000, alone: false })
+          yield* spread
+          const pick = balancer.use(() => ok)
+          yield* pick
+          assert.deepStrictEqual(seen, [[3, 3].map((count) => count - 1 / 64)])
+          const counts = Effect.map(pool.snapshot, ({ keys }) => keys.map(({ inFlight }) => inFlight))
+          assert.deepStrictEqual(yield* counts, [4, 2, 0])
+          assert.deepStrictEqual(
+            (yield* balancer.explain()).keys.map(({ inFlight }) => inFlight),
+            [4, 2, 0]
+          )
+          yield* Queue.offer(facts, { _tag: "Load", keys: loads, alone: false })
+          yield* spread
+          yield* pick
+          assert.deepStrictEqual(seen[1], [4, 2])
+        })
+    )
+
     it.effect("what is set aside is told first and spent then; without the others all may be spent", () =>
       Effect.gen(function* () {
         const { balancer, hear, loads, pool } = yield* listening
@@ -278,6 +376,7 @@ describe("SharedFacts", () => {
           inFlight: 0,
           held: 0,
           aside: 2,
+          begun: 0,
           capped: true,
           spent: 0
         })

@@ -19,6 +19,7 @@ import type { StreamedBody } from "./internal/stream/body.ts"
 import * as Transmit from "./internal/transmit.ts"
 
 export { requestFactsOf, type RequestFacts } from "./internal/requestFacts.ts"
+export type { Refused } from "./internal/failures.ts"
 export type { Fallbacks } from "./internal/reroute.ts"
 
 /** OpenRouter's own address; one version of the API, `v1`. */
@@ -171,15 +172,15 @@ const refused = (
 }
 
 /**
- * Makes a balanced client from a client. Its errors are those of the balancer (`NoEligibleKey`, `DeadlineExceeded`) and of
- * HTTP; an answer that is a failure, and that no other key could better, comes back as the response it is.
+ * Makes a balanced client from a client. Its errors are those of the balancer (`NoEligibleKey`, `DeadlineExceeded`,
+ * `PermitLost`) and of HTTP; an answer that is a failure, and that no other key could better, comes back as the response it is.
  */
 export const make = (
   client: HttpClient.HttpClient,
   balancer: Balancer.Balancer["Service"],
   options: Options = {}
 ): HttpClient.HttpClient.With<
-  HttpClientError.HttpClientError | Errors.NoEligibleKey | Errors.DeadlineExceeded
+  HttpClientError.HttpClientError | Errors.NoEligibleKey | Errors.DeadlineExceeded | Errors.PermitLost
 > => {
   const baseUrl = options.baseUrl ?? defaultBaseUrl
   const { origin } = new URL(baseUrl)
@@ -208,8 +209,8 @@ export const make = (
  *
  * **Details**
  *
- * The tag allows only `HttpClientError`, so `NoEligibleKey` and `DeadlineExceeded` arrive as the cause of a
- * `TransportError`.
+ * The tag allows only `HttpClientError`, so `NoEligibleKey`, `DeadlineExceeded` and `PermitLost` arrive as the
+ * cause of a `TransportError`.
  */
 export const layer = (
   options: Options = {}
@@ -221,7 +222,7 @@ export const layer = (
       const balancer = yield* Balancer.Balancer
       return HttpClient.catchTag(
         make(client, balancer, options),
-        ["NoEligibleKey", "DeadlineExceeded"],
+        ["NoEligibleKey", "DeadlineExceeded", "PermitLost"],
         (error) =>
           Effect.fail(
             new HttpClientError.HttpClientError({

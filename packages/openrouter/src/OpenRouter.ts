@@ -109,7 +109,7 @@ export interface KeyStatus extends KeyPool.KeySnapshot {
  * How a balanced call fails: OpenRouter's failure, no key that could serve, or the deadline. Each has the trail of its
  * `attempts`.
  */
-export type CallError = OpenRouterError | Errors.NoEligibleKey | Errors.DeadlineExceeded
+export type CallError = OpenRouterError | Errors.NoEligibleKey | Errors.DeadlineExceeded | Errors.PermitLost
 
 /**
  * OpenRouter, balanced over the pool's keys.

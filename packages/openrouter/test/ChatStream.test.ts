@@ -1,10 +1,10 @@
 // A chat completion as a stream of chunks: over real HTTP, against the simulator, or against a server of the test's own
 // where it must send what the simulator does not.
-import { Credits, Errors } from "@evenkeel/core"
+import { Credits, Errors, Permits } from "@evenkeel/core"
 import { ChatChunk, type ChatRequest } from "@evenkeel/openrouter"
 import { Simulator } from "@evenkeel/testkit"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Schedule, Stream } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Schedule, Stream } from "effect"
 import { HttpClient } from "effect/http"
 import { TestClock } from "effect/testing"
 import {
@@ -559,6 +559,23 @@ describe("behind the first content", () => {
       assert.deepStrictEqual(yield* met(simulator), [1, 0])
     })
   )
+
+  it.live("a permit that is lost breaks the stream, and that is nobody's fault", () => {
+    const lost = Deferred.makeUnsafe<void>()
+    const permits: Permits.Permits = {
+      name: "test",
+      take: () => Effect.succeed({ _tag: "Granted", release: () => {}, lost: Deferred.await(lost) })
+    }
+    return withServer(
+      (response) => begin(response, said("Once")),
+      function* ({ chatStream, pool }) {
+        const error = yield* broken(Stream.tap(chatStream(prompt), () => Deferred.succeed(lost, undefined)))
+        assert.deepStrictEqual([error.class, error.text], ["transport", "Once"])
+        assert.include(error.message, "permit")
+        assert.deepStrictEqual(yield* ends(pool), { ...none, ignored: 1 })
+      }
+    ).pipe(Effect.provideService(Permits.Permits, permits))
+  })
 
   it.live("a chunk that is none breaks the stream, and the text is kept", () =>
     withServer(

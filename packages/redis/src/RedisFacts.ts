@@ -80,11 +80,12 @@ const make = Effect.fnUntraced(function* ({ prefix, flush, expiry, timeout }: Se
   const process = yield* processName
   const board = new Board(process)
   const hub = yield* PubSub.sliding<State>(64)
-  const startedAt = yield* Clock.currentTimeMillis
+  const clock = yield* Clock.Clock
+  const startedAt = clock.currentTimeMillisUnsafe()
   let state: State = { _tag: "Alone", since: startedAt, reason: "starting" }
   let heardAt = startedAt
   let [reconnects, processes, trips, tripMillis, failures] = [0, 1, 0, 0, 0]
-  let leading = false
+  let leadsUntil = 0
   let forgotten = true
 
   const become = (next: State) => {
@@ -108,12 +109,12 @@ const make = Effect.fnUntraced(function* ({ prefix, flush, expiry, timeout }: Se
     const now = yield* Clock.currentTimeMillis
     const answer = answerOf(reply)
     tripMillis = Math.max(0, now - before)
-    leading = answer.leads
+    leadsUntil = answer.leads ? before + expiry : 0
     processes = answer.processes
     heardAt = now
     failures = 0
     forgotten = false
-    board.answered(call, told, answer, now)
+    board.answered(call, told, answer, before, now)
     if (state._tag === "Alone") {
       if (state.reason !== "starting") reconnects++
       yield* become({ _tag: "Connected", since: now })
@@ -123,6 +124,7 @@ const make = Effect.fnUntraced(function* ({ prefix, flush, expiry, timeout }: Se
       Effect.gen(function* () {
         const now = yield* Clock.currentTimeMillis
         failures++
+        board.failed(now)
         if (state._tag === "Connected" || state.reason === "starting")
           yield* become({ _tag: "Alone", since: now, reason: reasonOf(error) })
         // The others are still there, but what they have in flight is anybody's guess by now.
@@ -149,8 +151,8 @@ const make = Effect.fnUntraced(function* ({ prefix, flush, expiry, timeout }: Se
     )
   )
 
-  /** Alone, each reads for itself: nobody else will tell. */
-  const leads = () => leading || state._tag === "Alone"
+  /** Alone, each reads for itself: nobody else will tell. Who was stopped for longer than its term leads no more. */
+  const leads = () => state._tag === "Alone" || clock.currentTimeMillisUnsafe() < leadsUntil
   const facts: SharedFacts.SharedFacts = {
     name: "redis",
     publish: board.publish,

@@ -12,13 +12,14 @@ import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
 import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as Redis from "effect/persistence/Redis"
-import { reasonOf } from "./internal/failure.ts"
 import { limitsOf, type PerMinute } from "./internal/limits.ts"
-import { release, renew, take, type Cap, type Held } from "./internal/permit.ts"
+import { take, type Cap, type Held } from "./internal/permit.ts"
 import { processName } from "./internal/processName.ts"
 import { capOf, millisOf, prefixOf } from "./internal/ranges.ts"
+import { Uses } from "./internal/uses.ts"
 
 export type { PerMinute } from "./internal/limits.ts"
+export { lapsed, lost } from "./internal/uses.ts"
 
 /**
  * Options of strict mode. All processes of a fleet should have the same.
@@ -36,12 +37,13 @@ export interface Options {
   readonly tokensPerMinute?: PerMinute | undefined
   /**
    * How long a permit outlives a process that was killed: 1 second to 10 minutes. It is renewed three times as often.
-   * Default 10 seconds: a process must not be silent for longer, or its permits go to others while it still uses them.
+   * Default 10 seconds: the uses of a process that is silent for longer are cut off, because their permits go to others.
    */
   readonly lease?: Duration.Input | undefined
   /**
    * Without Redis: `local` goes on with the caps of this process alone, and may overrun those of the fleet; `refuse` lets
-   * no request through. Default `local`: a cap is seldom worth an outage.
+   * no request through, and cuts off what goes on for longer than `lease`, because its permit may be another's by then.
+   * Default `local`: a cap is seldom worth an outage.
    */
   readonly onUnavailable?: "local" | "refuse" | undefined
   /** How long an answer may take before Redis counts as unavailable: 10 milliseconds to 10 seconds. Default 250 ms. */
@@ -52,12 +54,6 @@ export interface Options {
    */
   readonly pause?: Duration.Input | undefined
 }
-
-/** Permits that lapsed while their uses went on: the process was silent for too long. */
-export const lapsed = Metric.counter("evenkeel_permits_lapsed", {
-  description: "Permits that lapsed in Redis while their uses went on",
-  incremental: true
-})
 
 /** Uses that began without Redis. */
 export const unguarded = Metric.counter("evenkeel_permits_unguarded", {
@@ -85,8 +81,6 @@ const perMinuteOf = (field: string, limits: PerMinute | undefined): PerMinute | 
 
 /** How long requests are told to stay away while Redis does not answer and they may not go without it. */
 const awayFor = 500
-/** Permits in one call of a script. */
-const maxBatch = 1_000
 
 const make = Effect.fnUntraced(function* (settings: ReturnType<typeof settingsOf>) {
   const { lease: leaseMillis, local, pause, prefix, timeout } = settings
@@ -94,11 +88,9 @@ const make = Effect.fnUntraced(function* (settings: ReturnType<typeof settingsOf
   const limits = limitsOf(yield* RateLimiter.make, settings)
   const process = yield* processName
   const askTake = redis.eval(take)
-  /** What this process uses now, by member, and how many that are of each set. */
-  const held = new Map<string, ReadonlyArray<Cap>>()
-  const counts = new Map<string, number>()
-  const returned = yield* Queue.unbounded<Held>()
-  let uses = 0
+  const uses = new Uses(redis, yield* Queue.unbounded<Held>(), { leaseMillis, timeout, local })
+  const clock = yield* Clock.Clock
+  let count = 0
 
   const capsOf = ({ key }: Lease.Lease): ReadonlyArray<Cap> => {
     const most = settings.key ?? key.maxInFlight
@@ -107,28 +99,6 @@ const make = Effect.fnUntraced(function* (settings: ReturnType<typeof settingsOf
     if (settings.account !== undefined && key.account !== undefined)
       caps.push({ set: `${prefix}permits:account:${key.account}`, most: settings.account })
     return caps
-  }
-  const count = (caps: ReadonlyArray<Cap>, by: 1 | -1) => {
-    for (const { set } of caps) {
-      const left = (counts.get(set) ?? 0) + by
-      if (left > 0) counts.set(set, left)
-      else counts.delete(set)
-    }
-  }
-  const give = (member: string, caps: ReadonlyArray<Cap>) => {
-    for (const { set } of caps) Queue.offerUnsafe(returned, [set, member])
-  }
-  const granted = (member: string, caps: ReadonlyArray<Cap>): Permits.Answer => {
-    held.set(member, caps)
-    count(caps, 1)
-    return {
-      _tag: "Granted",
-      release: () => {
-        if (!held.delete(member)) return
-        count(caps, -1)
-        give(member, caps)
-      }
-    }
   }
   const refused = (
     reason: Filter.Reason,
@@ -149,9 +119,9 @@ const make = Effect.fnUntraced(function* (settings: ReturnType<typeof settingsOf
   /** Redis did not answer. */
   const without = (member: string, caps: ReadonlyArray<Cap>): Effect.Effect<Permits.Answer> => {
     if (!local) return refused("unavailable", "host", awayFor)
-    const cap = caps.findIndex(({ most, set }) => (counts.get(set) ?? 0) >= most)
-    if (cap >= 0) return full(caps, cap + 1)
-    return Effect.as(Metric.update(unguarded, 1), granted(member, caps))
+    const cap = uses.reached(caps)
+    if (cap > 0) return full(caps, cap)
+    return Effect.as(Metric.update(unguarded, 1), uses.begin(member, caps, undefined))
   }
 
   const limited = (lease: Lease.Lease, answer: Permits.Answer): Effect.Effect<Permits.Answer> => {
@@ -180,40 +150,33 @@ const make = Effect.fnUntraced(function* (settings: ReturnType<typeof settingsOf
   const taken = (lease: Lease.Lease): Effect.Effect<Permits.Answer> =>
     Effect.suspend(() => {
       const caps = capsOf(lease)
-      const member = `${process}:${++uses}`
-      if (caps.length === 0) return Effect.succeed(granted(member, caps))
+      const member = `${process}:${++count}`
+      if (caps.length === 0) return Effect.succeed(uses.begin(member, caps, undefined))
+      const sentAt = clock.currentTimeMillisUnsafe()
       return askTake(caps, member, leaseMillis).pipe(
         Effect.timeout(timeout),
         Effect.matchEffect({
           onFailure: () => {
             // It may have been granted all the same.
-            give(member, caps)
+            uses.give(member, caps)
             return without(`${member}+`, caps)
           },
-          onSuccess: (cap) => (cap === 0 ? Effect.succeed(granted(member, caps)) : full(caps, cap))
+          onSuccess: (cap) => {
+            if (cap > 0) return full(caps, cap)
+            if (clock.currentTimeMillisUnsafe() < sentAt + leaseMillis)
+              return Effect.succeed(uses.begin(member, caps, sentAt))
+            // This process was stopped before it heard: the permit is over already.
+            uses.give(member, caps)
+            return taken(lease)
+          }
         }),
-        Effect.onInterrupt(() => Effect.sync(() => give(member, caps)))
+        Effect.onInterrupt(() => Effect.sync(() => uses.give(member, caps)))
       )
     })
 
-  const returning = Effect.flatMap(Queue.takeBetween(returned, 1, maxBatch), (batch) =>
-    redis.eval(release)(batch).pipe(Effect.timeout(timeout), Effect.ignore)
-  )
-  const renewing = Effect.gen(function* () {
-    yield* Effect.sleep(leaseMillis / 3)
-    const all = Array.from(held, ([member, caps]) => caps.map(({ set }): Held => [set, member])).flat()
-    for (let i = 0; i < all.length; i += maxBatch) {
-      // Those that were given back meanwhile must not come back.
-      const batch = all.slice(i, i + maxBatch).filter(([, member]) => held.has(member))
-      if (batch.length === 0) continue
-      const lost = yield* redis.eval(renew)(batch, leaseMillis).pipe(Effect.timeout(timeout))
-      const ended = batch.filter(([, member]) => !held.has(member))
-      yield* Queue.offerAll(returned, ended)
-      if (lost > 0) yield* Metric.update(lapsed, lost)
-    }
-  }).pipe(Effect.catch((error) => Effect.logDebug(`Permits could not be renewed: ${reasonOf(error)}`)))
-  yield* Effect.forkScoped(Effect.forever(returning))
-  yield* Effect.forkScoped(Effect.forever(renewing))
+  yield* Effect.forkScoped(uses.returning)
+  yield* Effect.forkScoped(uses.renewing)
+  if (!local) yield* Effect.forkScoped(uses.expiring)
   return {
     name: "redis",
     take:
@@ -238,8 +201,9 @@ const make = Effect.fnUntraced(function* (settings: ReturnType<typeof settingsOf
  *
  * **Gotchas**
  *
- * A process that is stopped for longer than `lease` and goes on then has lost its permits, and its uses run beside those
- * that came after: the `lapsed` metric counts them, and they count against the cap again from then on.
+ * A process that is stopped for longer than `lease` and goes on then has lost its permits. Those that nobody else took are
+ * taken again (`lapsed`); where another was let in, the use is cut off and fails with `PermitLost` (`lost`). What it had sent
+ * runs on at OpenRouter for as long as it takes to notice: nothing there can fence it off.
  */
 export const layer = (options: Options = {}): Layer.Layer<never, never, Redis.Redis> =>
   Layer.effectContext(

@@ -7,10 +7,16 @@ import { createServer, type AddressInfo } from "node:net"
 import { Effect } from "effect"
 import { createClient } from "redis"
 
-/** `redis-server`, or Valkey's; `undefined` where neither is installed. */
-export const binary = ["redis-server", "valkey-server"].find(
+/**
+ * The server that `EVENKEEL_REDIS_SERVER` names, or else `redis-server`, or Valkey's; `undefined` where there is none, and then
+ * tests that need one are reported as skipped.
+ */
+export const binary = [process.env["EVENKEEL_REDIS_SERVER"] ?? "redis-server", "valkey-server"].find(
   (name) => spawnSync(name, ["--version"]).status === 0
 )
+
+/** The longest that a test of many processes may take: a busy machine starts them one after the other. */
+export const patience = { timeout: 180_000 }
 
 export const freePort = async (): Promise<number> => {
   const server = createServer().listen(0, "127.0.0.1")
@@ -25,9 +31,12 @@ export const freePort = async (): Promise<number> => {
 export class Server {
   readonly port: number
   private process: ChildProcess | undefined
+  private readonly more: ReadonlyArray<string>
 
-  constructor(port: number) {
+  /** `more` are further arguments of the server. */
+  constructor(port: number, ...more: ReadonlyArray<string>) {
     this.port = port
+    this.more = more
   }
 
   get url(): string {
@@ -36,7 +45,9 @@ export class Server {
 
   async start(): Promise<void> {
     const args = ["--port", `${this.port}`, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    const child = (this.process = spawn(binary!, [...args, "--loglevel", "warning"], { stdio: "ignore" }))
+    const child = (this.process = spawn(binary!, [...args, ...this.more, "--loglevel", "warning"], {
+      stdio: "ignore"
+    }))
     for (;;) {
       if (child.exitCode !== null) throw new Error(`Redis ended with ${child.exitCode}`)
       if ((await this.ask("PING").catch(() => undefined)) === "PONG") return
@@ -92,15 +103,18 @@ export class Server {
   }
 }
 
-/** A Redis for as long as the scope is open. */
-export const server = Effect.acquireRelease(
-  Effect.promise(async () => {
-    const server = new Server(await freePort())
-    await server.start()
-    return server
-  }),
-  (server) => Effect.promise(() => server.kill())
-)
+/** A Redis for as long as the scope is open; `more` are further arguments of it. */
+export const serverWith = (...more: ReadonlyArray<string>) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const server = new Server(await freePort(), ...more)
+      await server.start()
+      return server
+    }),
+    (server) => Effect.promise(() => server.kill())
+  )
+
+export const server = serverWith()
 
 /** Asks until the answer will do; the test's own time limit ends it. */
 export const until = <A>(ask: Effect.Effect<A>, will: (answer: A) => boolean): Effect.Effect<A> =>

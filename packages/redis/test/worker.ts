@@ -6,7 +6,8 @@ import { NodeRedis } from "@effect/platform-node"
 import { Balancer, Errors, KeyPool, Outcome, Selector, SharedFacts, type Key } from "@evenkeel/core"
 import { CircuitBreaker } from "@evenkeel/circuit-breaker"
 import { RedisConnection, RedisFacts, Sharing, StrictPermits } from "@evenkeel/redis"
-import { Context, Effect, Layer, Logger, ManagedRuntime, Metric, Random } from "effect"
+import { Context, Effect, Layer, Logger, ManagedRuntime, Metric, Random, References, Stream } from "effect"
+import { inspect } from "node:util"
 import { createClient } from "redis"
 
 export interface Setup {
@@ -44,6 +45,12 @@ export interface Report {
 
 const setup: Setup = JSON.parse(process.argv[2]!)
 
+/** All that was logged, and how uses failed: the first of each, as text. */
+const noted: Array<string> = []
+const note = (value: unknown): void => {
+  if (noted.length < 1000) noted.push(inspect(value, { depth: 20, getters: true }))
+}
+
 const redisLive = RedisConnection.patient(
   NodeRedis.layer({
     url: setup.url,
@@ -60,7 +67,12 @@ const live = Balancer.layer.pipe(
   Layer.provide(Selector.layer(Selector.leastBy((key) => key.inFlight / key.weight))),
   Layer.provideMerge(KeyPool.layer({ keys: setup.keys, slowStart: 0 })),
   Layer.provideMerge(factsLive),
-  Layer.provide(Logger.layer([]))
+  Layer.provideMerge(
+    Layer.merge(
+      Logger.layer([Logger.make((entry) => note(entry))]),
+      Layer.succeed(References.MinimumLogLevel, "All")
+    )
+  )
 )
 
 const bank = createClient({ url: setup.url, disableOfflineQueue: true })
@@ -69,6 +81,8 @@ bank.on("error", () => {})
 /** Uses under way by key, as this process knows them. */
 const under: Record<string, number> = {}
 const held: Array<() => void> = []
+/** How uses that were held have failed. */
+const cut: Array<unknown> = []
 let stopped = false
 
 const main = Effect.gen(function* () {
@@ -77,6 +91,11 @@ const main = Effect.gen(function* () {
   const sharing = yield* Sharing.Sharing
   const shared = yield* SharedFacts.SharedFacts
   const circuits = yield* CircuitBreaker.CircuitBreaker
+
+  const events: Array<unknown> = []
+  yield* Effect.forkDetach(
+    Stream.runForEach(pool.changes, (event) => Effect.sync(() => events.push({ ...event, at: Date.now() })))
+  )
 
   const settle = (cost: number) => (exit: { readonly _tag: string }) =>
     exit._tag === "Success" ? Outcome.success(cost) : undefined
@@ -124,6 +143,7 @@ const main = Effect.gen(function* () {
           }
         )
       )
+      if (exit._tag === "Failure") note(exit)
       if (exit._tag === "Success") report.succeeded++
       else if (exit.cause.reasons.some((one) => one._tag === "Fail" && one.error._tag === "NoEligibleKey"))
         report.refused++
@@ -151,27 +171,32 @@ const main = Effect.gen(function* () {
       Effect.gen(function* () {
         for (let i = 0; i < count; i++) {
           yield* Effect.callback<void>((began) => {
-            Effect.runFork(
-              balancer.use(() =>
-                Effect.callback<void>((end) => {
-                  held.push(() => end(Effect.void))
-                  began(Effect.void)
-                })
+            const use = balancer.use(({ key: { id } }) => {
+              under[id] = (under[id] ?? 0) + 1
+              const holding = Effect.callback<void>((end) => {
+                held.push(() => end(Effect.void))
+                began(Effect.void)
+              })
+              return Effect.ensuring(
+                holding,
+                Effect.sync(() => void under[id]!--)
               )
-            )
+            })
+            const failed = (error: { readonly _tag: string }) =>
+              Effect.sync(() => {
+                cut.push(error._tag)
+                note(error)
+              })
+            Effect.runFork(Effect.catch(use, failed))
           })
         }
       }),
     unhold: () => Effect.sync(() => held.splice(0).forEach((end) => end())),
-    fault: ({ scope, reason }: any) =>
+    fault: ({ scope, reason, upstream }: any) =>
       Effect.ignore(
-        balancer.use((lease) =>
-          Effect.flatMap(Effect.void, () =>
-            Effect.fail(new Errors.Fault({ outcome: Outcome.faulted({ scope, reason }) })).pipe(
-              Effect.annotateLogs({ key: lease.key.id })
-            )
-          )
-        )
+        balancer.use(() => Effect.fail(new Errors.Fault({ outcome: Outcome.faulted({ scope, reason }) })), {
+          upstream
+        })
       ),
     credit: ({ id, remaining }: any) => pool.credit(id, { remaining }),
     bench: (bench: any) => pool.bench(bench),
@@ -180,6 +205,16 @@ const main = Effect.gen(function* () {
     drain: (id: string) => Effect.forkDetach(pool.drain(id)),
     resume: (id: string) => pool.resume(id),
     remove: (id: string) => pool.remove(id),
+    add: (key: any) => Effect.asVoid(pool.add(key)),
+    /** What has happened in the pool, and when. */
+    events: () => Effect.sync(() => events),
+    /** Everything that this process says of itself. */
+    said: () =>
+      Effect.gen(function* () {
+        const state = [yield* pool.snapshot, yield* sharing.snapshot, yield* balancer.explain()]
+        const fleet = yield* Effect.option(sharing.fleet)
+        return [...noted, inspect([state, fleet, yield* Metric.dump], { depth: 20 })]
+      }),
     open: ({ target, millis }: any) => circuits.open(target, millis),
     close: (target: any) => circuits.close(target),
     circuits: () => circuits.troubled,
@@ -187,6 +222,8 @@ const main = Effect.gen(function* () {
     benches: () => Effect.map(pool.snapshot, ({ benches }) => benches),
     sharing: () => sharing.snapshot,
     leads: () => Effect.sync(() => shared.leads!()),
+    cut: () => Effect.sync(() => cut),
+    lost: () => Effect.map(Metric.value(StrictPermits.lost), ({ count }) => Number(count)),
     lapsed: () => Effect.map(Metric.value(StrictPermits.lapsed), ({ count }) => Number(count)),
     unguarded: () => Effect.map(Metric.value(StrictPermits.unguarded), ({ count }) => Number(count))
   }

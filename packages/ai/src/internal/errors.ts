@@ -198,6 +198,9 @@ const ofDeadline = (error: Errors.DeadlineExceeded, now: number): AiError.AiErro
   return ofVerdicts(error, failure, now) ?? reasonOf("provider", failure, now)
 }
 
+const ofPermit = ({ attempts, message }: Errors.PermitLost, now: number): AiError.AiErrorReason =>
+  reasonOf("provider", { class: "permit-lost", message, attempts: attempts.length }, now)
+
 const isReason = (error: unknown): error is OpenRouterError.Answered | OpenRouterError.Transport =>
   error instanceof OpenRouterError.Answered || error instanceof OpenRouterError.Transport
 
@@ -217,5 +220,7 @@ export const failing =
           return Effect.fail(failed(module, method)(ofNoKey(error, now)))
         case "DeadlineExceeded":
           return Effect.fail(failed(module, method)(ofDeadline(error, now)))
+        case "PermitLost":
+          return Effect.fail(failed(module, method)(ofPermit(error, now)))
       }
     })

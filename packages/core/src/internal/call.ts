@@ -10,6 +10,7 @@ import type { PickContext } from "../Candidate.ts"
 import {
   DeadlineExceeded,
   noEligibleKey,
+  PermitLost,
   type Attempt,
   type KeyVerdict,
   type NoEligibleKey
@@ -177,6 +178,12 @@ export class Call {
     return quietly(
       () => new DeadlineExceeded({ timeoutMillis, inFlight, keys, retryAt, attempts, lastError })
     )
+  }
+
+  /** The permit of a use under way has lapsed. */
+  permitLost(keyId: string): PermitLost {
+    const { attempts, lastError } = this
+    return quietly(() => new PermitLost({ keyId, attempts, lastError }))
   }
 }
 

@@ -51,7 +51,7 @@ export class Domain {
   get inFlight(): number | undefined {
     if (this.members.size === 0) return undefined
     let sum = 0
-    for (const { view } of this.members) sum += view.inFlight
+    for (const { inFlight } of this.members) sum += inFlight
     return sum
   }
 

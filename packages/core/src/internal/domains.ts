@@ -13,6 +13,7 @@ import type { Domain } from "./domain.ts"
 import type { Entry } from "./entry.ts"
 import type { OpenLease } from "./openLease.ts"
 import { Registry } from "./registry.ts"
+import { Unowned, type Benched } from "./unowned.ts"
 
 export interface DomainsOptions {
   readonly cooldowns: Cooldowns
@@ -28,12 +29,21 @@ export interface DomainsOptions {
 export class Domains {
   private readonly options: DomainsOptions
   readonly registry: Registry
+  private readonly unowned = new Unowned()
   /** How many benches have been set: a use can lift only those that were set before it began. */
   sequence = 0
 
   constructor(options: DomainsOptions) {
     this.options = options
     this.registry = new Registry(options.key)
+  }
+
+  /** The key joins the domains that it belongs to; what was told of them before holds for it. */
+  join(entry: Entry): void {
+    this.registry.join(entry)
+    for (const domain of [entry.own, entry.account, entry.workspace])
+      for (const bench of this.unowned.take(domain.scope, domain.id))
+        this.set(domain, { ...bench, strikes: 0 })
   }
 
   /** Faults that every key would meet. */
@@ -160,40 +170,36 @@ export class Domains {
     const lasting = millis ?? cooldownMillis(cooldown, strikes)
     if (millis === undefined && lasting <= 0) return
     const until = since + lasting
-    this.bench(scope, id, within, reason, since, until, strikes)
+    this.bench({ _tag: "Benched", scope, id, within, reason, since, until }, strikes)
     if (returned) old.struckAt = since
     this.options.publish({ _tag: "Benched", scope, id, within, reason, since, until })
   }
 
-  private bench(
-    scope: FaultScope,
-    id: string,
-    within: string | undefined,
-    reason: FaultReason,
-    since: number,
-    until: number,
-    strikes = 0
-  ): void {
+  private bench(bench: Benched, strikes = 0): void {
+    const { id, scope } = bench
     const domain = scope === "upstream" ? this.registry.upstream(id) : this.registry.named(scope, id)
-    if (domain === undefined) return
-    this.set(domain, { within, reason, since, until, strikes })
+    if (domain === undefined) return this.unowned.put(bench)
+    this.set(domain, { ...bench, strikes })
     this.options.changed()
   }
 
   /** Lifts the benches of a domain; `false` if there was none. */
   readmit(scope: FaultScope, id: string, nowMillis: number): boolean {
     const domain = this.registry.named(scope, id)
-    if (domain === undefined || (domain.bench === undefined && domain.partial === undefined)) return false
-    domain.partial = undefined
-    this.clear(domain, undefined, nowMillis)
+    const unowned = this.unowned.take(scope, id)
+    for (const { within } of unowned) this.options.publish({ _tag: "Readmitted", scope, id, within })
+    if (domain === undefined || (domain.bench === undefined && domain.partial === undefined))
+      return unowned.length > 0
+    for (const within of [...(domain.partial?.keys() ?? [])]) this.clear(domain, within, nowMillis)
+    if (domain.bench !== undefined) this.clear(domain, undefined, nowMillis)
     this.options.changed()
     return true
   }
 
   /** A fact of another process: it is not handed on. */
   apply(fact: Extract<Fact, { readonly _tag: "Benched" | "Readmitted" }>, nowMillis: number): void {
-    if (fact._tag === "Benched")
-      return this.bench(fact.scope, fact.id, fact.within, fact.reason, fact.since, fact.until)
+    if (fact._tag === "Benched") return this.bench(fact)
+    this.unowned.lift(fact)
     const domain = this.registry.named(fact.scope, fact.id)
     if (domain?.get(fact.within) === undefined) return
     this.forget(domain, fact.within, nowMillis)

@@ -37,7 +37,7 @@ export class Eligibility {
     const broken = strategy.breaker.filter(view, context)
     if (isFact(broken)) return broken
     // Guesses come last: where they alone speak against a key, they may be overlooked.
-    if (view.inFlight >= view.maxInFlight) return saturated
+    if (entry.inFlight >= view.maxInFlight) return saturated
     if (entry.barred !== undefined && context.nowMillis < entry.barred.until) return entry.barred
     return strategy.limiter.filter(view, context) ?? own ?? asked ?? broken
   }

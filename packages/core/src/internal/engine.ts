@@ -39,6 +39,7 @@ export interface EngineOptions {
   /** Whether somebody waits for a time that has come. */
   readonly due: (nowMillis: number) => boolean
   readonly deadlines: Deadlines
+  readonly random: () => number
   readonly emit: (event: PoolEvent) => void
   readonly publish: (fact: Fact) => void
 }
@@ -98,8 +99,12 @@ export class Engine {
   /** What this process does with its keys, and sets aside of their credit: those that others need not hear of are left out. */
   load(): ReadonlyArray<OwnLoad> {
     const loads: Array<OwnLoad> = []
-    for (const { inUse: inFlight, key, leased, ledger, part } of this.entries) {
-      const aside = part.set()
+    // A request that waits has asked every key, and needs one: of all it could be, some are drawn, as many as wait.
+    const wanting = this.entries.filter(({ part }) => part.wants)
+    const asked = new Set(draw(wanting, Math.max(1, this.waiting.size), this.options.random))
+    for (const entry of this.entries) {
+      const { inUse: inFlight, key, leased, ledger, part } = entry
+      const aside = part.set(!asked.has(entry))
       const { held } = ledger
       if (leased > 0 || ledger.credit !== undefined)
         loads.push({
@@ -107,6 +112,7 @@ export class Engine {
           inFlight,
           held,
           aside,
+          begun: leased,
           spent: ledger.spent,
           capped: ledger.credit !== undefined
         })
@@ -128,7 +134,7 @@ export class Engine {
     const entry = new Entry(key)
     this.entries.push(entry)
     this.byId.set(key.id, entry)
-    this.domains.registry.join(entry)
+    this.domains.join(entry)
     this.allViews = undefined
     this.options.emit({ _tag: "KeyAdded", keyId: key.id })
     this.wake()
@@ -138,7 +144,7 @@ export class Engine {
     const { account, workspace } = entry
     entry.adopt(key)
     // Joined before left: a domain that stays keeps its bench.
-    this.domains.registry.join(entry)
+    this.domains.join(entry)
     this.domains.registry.leave(entry, account, workspace)
     this.options.emit({ _tag: "KeyChanged", keyId: key.id })
     this.wake()
@@ -350,4 +356,11 @@ export class Engine {
     this.options.emit({ _tag: "CreditRead", keyId: entry.key.id, credit: entry.view.credit })
     this.wake()
   }
+}
+
+/** So many of them, drawn at random. */
+const draw = <A>(all: ReadonlyArray<A>, count: number, random: () => number): ReadonlyArray<A> => {
+  if (count >= all.length) return all
+  const left = [...all]
+  return Array.from({ length: count }, () => left.splice(Math.floor(random() * left.length), 1)[0]!)
 }

@@ -31,7 +31,7 @@ export class Entry {
   removed = false
   /** Uses in flight in this process; what strategies see counts those of the others too. */
   inUse = 0
-  /** The same of all other processes. */
+  /** The same of all other processes, as they told it. */
   private elsewhere = 0
   /** Set while no permit for it is to be had outside of this process. */
   barred: (Ineligible & { readonly until: number }) | undefined
@@ -68,10 +68,15 @@ export class Entry {
     Object.assign(this.view, traitsOf(key))
   }
 
-  /** What the others do with the key by now. */
-  adjust(load: FleetLoad | undefined, alone: boolean): void {
+  /** Uses in flight in all processes. Caps go by it; strategies go by what is expected of the others by now. */
+  get inFlight(): number {
+    return this.inUse + this.elsewhere
+  }
+
+  /** What the others do with the key, and `expected` of them in flight. */
+  adjust(load: FleetLoad | undefined, expected: number, alone: boolean): void {
     const { aside, held, inFlight, users } = load ?? idle
-    this.view.inFlight += inFlight - this.elsewhere
+    this.view.inFlight = this.inUse + expected
     this.elsewhere = inFlight
     this.ledger.heldElsewhere = usable(held)
     this.ledger.asideElsewhere = usable(aside)

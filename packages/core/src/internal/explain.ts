@@ -58,13 +58,13 @@ const ineligible = (entry: Entry, no: Ineligible): IneligibleKey => ({
   ...plain(no)
 })
 
-const numbers = ({ key, view }: Entry): KeyNumbers => ({
+const numbers = ({ inFlight, key, view }: Entry): KeyNumbers => ({
   keyId: key.id,
   account: key.account,
   workspace: key.workspace,
   tier: key.tier,
   weight: key.weight,
-  inFlight: view.inFlight,
+  inFlight,
   maxInFlight: view.maxInFlight,
   credit: view.credit,
   latency: view.latency

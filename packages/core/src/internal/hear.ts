@@ -5,6 +5,7 @@ import type { PoolEvent } from "../PoolEvent.ts"
 import type { Fact } from "../SharedFacts.ts"
 import type { Engine } from "./engine.ts"
 import type { Entry } from "./entry.ts"
+import { expected } from "./expected.ts"
 
 export const hear = (
   engine: Engine,
@@ -17,9 +18,7 @@ export const hear = (
     case "Readmitted":
       return engine.domains.apply(fact, nowMillis)
     case "Load": {
-      const loads = new Map(fact.keys.map((load) => [load.keyId, load]))
-      for (const entry of engine.entries) entry.adjust(loads.get(entry.key.id), fact.alone)
-      return
+      return hearLoad(engine, fact, nowMillis)
     }
     case "Added":
       if (engine.get(fact.keyId) === undefined) emit({ _tag: "KeyMissing", keyId: fact.keyId })
@@ -31,6 +30,31 @@ export const hear = (
   }
   const entry = engine.get(fact.keyId)
   if (entry !== undefined) hearOf(engine, entry, fact, nowMillis)
+}
+
+const hearLoad = (
+  engine: Engine,
+  { alone, arrivals = 0, keys }: Extract<Fact, { readonly _tag: "Load" }>,
+  nowMillis: number
+): void => {
+  const loads = new Map(keys.map((load) => [load.keyId, load]))
+  const countOf = ({ key }: Entry) => loads.get(key.id)?.inFlight ?? 0
+  // Where nobody may send anything, nothing is to be expected.
+  const open =
+    arrivals === 0
+      ? []
+      : engine
+          .inspect(nowMillis)
+          .filter(([, no]) => no === undefined)
+          .map(([entry]) => entry)
+  const counts = expected(
+    open.map((entry) => ({ count: countOf(entry), weight: entry.key.weight })),
+    arrivals,
+    engine.options.random
+  )
+  const expectations = new Map(open.map((entry, n) => [entry, counts[n]!]))
+  for (const entry of engine.entries)
+    entry.adjust(loads.get(entry.key.id), expectations.get(entry) ?? countOf(entry), alone)
 }
 
 /** A fact about one key. */

@@ -42,6 +42,8 @@ export class OpenLease implements Lease {
   answeredAt: number | undefined
   /** Gives back the permit that came from outside. */
   release: (() => void) | undefined
+  /** Completes when that permit is another's. */
+  lost: Effect.Effect<void> | undefined
   private readonly lessor: Lessor
   private probes: Array<Bench> | undefined
   private warms: Array<SlowStart> | undefined

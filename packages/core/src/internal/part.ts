@@ -18,6 +18,8 @@ export class Part {
   private outlayTold = 0
   /** The dearest request since the last telling that was too dear for what was left. */
   private wanted = 0
+  /** What the last request may have cost: less is of no use. */
+  private request = 0
   private users = 0
   private shared = false
   private readonly ledger: Ledger
@@ -28,25 +30,34 @@ export class Part {
 
   affords(estimate: number | undefined): boolean {
     if (this.ceiling === Infinity) return true
+    this.request = estimate ?? 0
     const left = this.ceiling - this.ledger.outlay
     if (left > 0 && (estimate === undefined || estimate <= left)) return true
     this.wanted = Math.max(this.wanted, estimate ?? 0)
     return false
   }
 
+  /** A request was too dear for what was left. */
+  get wants(): boolean {
+    return this.wanted > 0
+  }
+
   /**
-   * What is set aside from now on: an even part, or more where the demand is, but half of the rest at most, so that
-   * something is left for who comes next. One request is always enough.
+   * What is set aside from now on: an even part, if that is enough for a request, or more where the demand is, but half of
+   * the rest at most, so that something is left for who comes next. One request is always enough. What was wanted and is
+   * to be had of another key (`elsewhere`) is no demand.
    */
-  set(): number {
+  set(elsewhere = false): number {
+    if (elsewhere) this.wanted = 0
     const { available, outlay } = this.ledger
     if (available === undefined || available <= 0) {
       this.told = outlay
       return 0
     }
     const demand = Math.max(0, outlay - this.outlayTold) + this.wanted
+    const even = available / (this.users + 2)
     const aside = Math.max(
-      available / (this.users + 2),
+      even < this.request ? 0 : even,
       Math.min(headroom * demand, Math.max(available / 2, this.wanted))
     )
     this.told = outlay + Math.min(aside, available)

@@ -21,6 +21,7 @@ export const openPermitted = (call: Call): Effect.Effect<OpenLease, Refusal> => 
       Effect.flatMap((answer) => {
         if (answer._tag === "Granted") {
           lease.release = answer.release
+          lease.lost = answer.lost
           return Effect.succeed(lease)
         }
         // Barred first: settling serves those who wait, and they should not be sent after the same permit.

@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type { UseOptions } from "../Balancer.ts"
+import type { PermitLost } from "../Errors.ts"
 import { never } from "../Hedging.ts"
 import type { Lease } from "../Lease.ts"
 import * as Outcome from "../Outcome.ts"
@@ -16,8 +17,11 @@ import { outcomeOf } from "./outcomeOf.ts"
 import { openPermitted } from "./permitted.ts"
 import * as Trace from "./trace.ts"
 
-/** The deadline has cut a use off. */
-const cutOff = Symbol("cutOff")
+/** What has cut a use off: the deadline, or the loss of its permit. */
+const [late, lost] = [Symbol("late"), Symbol("lost")]
+
+/** How a request ends besides as its last use did. */
+type Unserved = Refusal | PermitLost
 
 export class Request<A, E, R> {
   private readonly call: Call
@@ -35,15 +39,18 @@ export class Request<A, E, R> {
     this.options = options
   }
 
-  run(): Effect.Effect<A, E | Refusal, R> {
+  run(): Effect.Effect<A, E | Unserved, R> {
     return Effect.flatMap(openPermitted(this.call), (lease) =>
       Effect.flatMap(Effect.exit(this.use(lease)), (exit) => this.settle(lease, exit))
     )
   }
 
-  private settle(lease: OpenLease, exit: Exit.Exit<A, E>): Effect.Effect<A, E | Refusal, R> {
+  private settle(lease: OpenLease, exit: Exit.Exit<A, E>): Effect.Effect<A, E | Unserved, R> {
     this.call.current = undefined
-    if (exit._tag === "Failure" && isCutOff(exit)) return this.exceeded(lease)
+    if (exit._tag === "Failure") {
+      if (failedWith(exit, late)) return this.cutOff(lease, (keyId) => this.call.exceeded(keyId))
+      if (failedWith(exit, lost)) return this.cutOff(lease, (keyId) => this.call.permitLost(keyId))
+    }
     const outcome = settled(lease, exit, this.options?.outcome ?? outcomeOf)
     this.observed(lease, outcome)
     if (outcome?._tag === "Faulted") {
@@ -59,10 +66,12 @@ export class Request<A, E, R> {
   private use(lease: OpenLease): Effect.Effect<A, E, R> {
     const { call } = this
     call.current = lease
-    const use = Effect.suspend(() => this.f(lease))
+    let use = Effect.suspend(() => this.f(lease))
+    if (lease.lost !== undefined)
+      use = Effect.raceFirst(use, Effect.andThen(lease.lost, Effect.fail(lost as unknown as E)))
     if (call.deadline === Infinity) return call.restore(use)
     const { deadlines } = call.room.engine.options
-    return call.restore(deadlines.run(use, call.deadline, cutOffEffect as Effect.Effect<never, E>))
+    return call.restore(deadlines.run(use, call.deadline, isLate as Effect.Effect<never, E>))
   }
 
   private observed({ context, key }: OpenLease, outcome: Outcome.Outcome | undefined): void {
@@ -73,10 +82,10 @@ export class Request<A, E, R> {
     if (outcome !== undefined) Trace.settled(call.fiber, key.id, call.attempt, outcome, call.now)
   }
 
-  private exceeded(lease: OpenLease): Effect.Effect<never, Refusal> {
+  private cutOff(lease: OpenLease, failure: (keyId: string) => Unserved): Effect.Effect<never, Unserved> {
     // What was cut off may have been billed.
     lease.settleUnsafe(Outcome.ignored())
-    return Effect.fail(this.call.exceeded(lease.key.id))
+    return Effect.fail(failure(lease.key.id))
   }
 
   /** A failure goes to the caller with the trail of what came before. */
@@ -90,7 +99,7 @@ export class Request<A, E, R> {
     lease: OpenLease,
     outcome: Outcome.Faulted,
     exit: Exit.Exit<A, E>
-  ): Effect.Effect<A, E | Refusal, R> {
+  ): Effect.Effect<A, E | Unserved, R> {
     const { call, session } = this
     const { upstream } = lease.context
     const failure: Failure = {
@@ -108,7 +117,7 @@ export class Request<A, E, R> {
         this.session = session
         return Effect.flatMap(
           call.restore(session.decide(failure)),
-          (decision): Effect.Effect<A, E | Refusal, R> => {
+          (decision): Effect.Effect<A, E | Unserved, R> => {
             switch (decision._tag) {
               case "Stop":
                 return this.end(exit)
@@ -147,10 +156,10 @@ export class Request<A, E, R> {
   }
 }
 
-const cutOffEffect: Effect.Effect<never, unknown> = Effect.fail(cutOff)
+const isLate: Effect.Effect<never, unknown> = Effect.fail(late)
 
-const isCutOff = (exit: Exit.Failure<unknown, unknown>): boolean =>
-  exit.cause.reasons.some((reason) => reason._tag === "Fail" && reason.error === cutOff)
+const failedWith = (exit: Exit.Failure<unknown, unknown>, error: symbol): boolean =>
+  exit.cause.reasons.some((reason) => reason._tag === "Fail" && reason.error === error)
 
 const settled = <A, E>(
   lease: OpenLease,

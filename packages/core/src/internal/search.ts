@@ -41,7 +41,7 @@ const opened = (call: Call, lease: OpenLease | undefined): OpenLease | undefined
   const { context, entry, key } = lease
   const { nowMillis: at, upstream } = context
   const { account, id: keyId } = key
-  const { inFlight } = entry.view
+  const { inFlight } = entry
   events.emit({ _tag: "Picked", at, keyId, account, upstream, attempt, inFlight })
   return lease
 }

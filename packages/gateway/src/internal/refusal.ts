@@ -5,7 +5,6 @@
  * workspace or its account is none of the caller's doing, and must not look like it: a 401 of OpenRouter's is not about the
  * caller's token.
  */
-import type { Errors } from "@evenkeel/core"
 import { Classifier, Refusal, type BalancedHttpClient } from "@evenkeel/openrouter"
 import { record, text } from "./json.ts"
 import type { ErrorType, Failure } from "./failure.ts"
@@ -23,7 +22,7 @@ const kinds: Readonly<Record<Refusal.Kind, Pick<Failure, "status" | "type" | "co
 }
 
 export const failureOf = (
-  error: BalancedHttpClient.Failed | BalancedHttpClient.Lost | Errors.NoEligibleKey | Errors.DeadlineExceeded,
+  error: BalancedHttpClient.Failed | BalancedHttpClient.Lost | BalancedHttpClient.Refused,
   nowMillis: number
 ): Failure => {
   const evenkeel = { attempts: error.attempts.map(Refusal.attempt) }
@@ -54,6 +53,15 @@ export const failureOf = (
         headers: { ...final, ...retryAfter(retryAt, nowMillis) }
       }
     }
+    case "PermitLost":
+      return {
+        status: 503,
+        type: "server_error",
+        code: "permit_lost",
+        message: error.message,
+        metadata: { evenkeel: { in_flight: error.keyId, ...evenkeel } },
+        headers: final
+      }
     case "Lost":
       return {
         status: 502,

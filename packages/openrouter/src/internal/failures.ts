@@ -8,8 +8,8 @@ import type { Failed, Lost } from "../BalancedHttpClient.ts"
 import type { Classification } from "../Classifier.ts"
 import { Answered, OpenRouterError, Transport } from "../OpenRouterError.ts"
 
-/** How a request ends that no key could serve, or not in time. */
-export type Refused = Errors.NoEligibleKey | Errors.DeadlineExceeded
+/** How a request ends that no key could serve, or not in time, or not to its end. */
+export type Refused = Errors.NoEligibleKey | Errors.DeadlineExceeded | Errors.PermitLost
 
 export const answered = (failed: {
   readonly keyId: string
@@ -51,6 +51,10 @@ export const told = (error: Refused): Refused => {
   if (!isOwn(error.lastError)) return error
   const lastError = reasonOf(error.lastError)
   if (error._tag === "NoEligibleKey") return Errors.noEligibleKey(error.keys, error.attempts, lastError)
+  if (error._tag === "PermitLost") {
+    const { attempts, keyId } = error
+    return new Errors.PermitLost({ keyId, attempts, lastError })
+  }
   const { attempts, inFlight, keys, retryAt, timeoutMillis } = error
   return new Errors.DeadlineExceeded({ attempts, inFlight, keys, retryAt, timeoutMillis, lastError })
 }

@@ -12,6 +12,8 @@ type Load = () => ReadonlyArray<SharedFacts.OwnLoad>
 const maxFacts = 256
 /** Facts that are remembered: beyond that the oldest is let go. Far more than there are keys and upstreams in trouble. */
 const maxKnown = 8192
+/** A Redis that fails over may have lost what it was told so many milliseconds before. */
+const unsafeFor = 10_000
 /** A key counts as used for so many milliseconds after its last use: two long pauses between requests. */
 const usedFor = 10_000
 
@@ -21,14 +23,18 @@ const nanos = (usd: number): number => Math.round(usd * 1e9)
 interface Source {
   readonly load: Load
   readonly told: Map<string, number>
+  begun: number
 }
 
-type Part = Pick<Call, "epoch" | "heardEpoch" | "version" | "sequence" | "load" | "spent" | "facts">
+type Part = Pick<Call, "epoch" | "heardEpoch" | "version" | "sequence" | "load" | "begun" | "spent" | "facts">
 
 export class Board {
   readonly process: string
   private readonly pending = new Map<string, Told>()
   private readonly known = new Map<string, Told>()
+  /** Own facts that were told of late, and when. */
+  private readonly fresh = new Map<Told, number>()
+  private interrupted = false
   private readonly listeners = new Set<(fact: Fact) => void>()
   private readonly sources = new Set<Source>()
   private readonly usedAt = new Map<string, number>()
@@ -37,8 +43,10 @@ export class Board {
   private version = 0
   private sequence = 0
   /** What the call under way tells, until it is answered. */
-  private telling: Pick<Call, "load" | "spent"> | undefined
+  private telling: Pick<Call, "load" | "begun" | "spent"> | undefined
   private seen: ReadonlyMap<string, number> = new Map()
+  private begun = 0
+  private answeredAt = 0
 
   constructor(process: string) {
     this.process = process
@@ -62,7 +70,7 @@ export class Board {
   }
 
   readonly attach = (load: Load): (() => void) => {
-    const source: Source = { load, told: new Map() }
+    const source: Source = { load, told: new Map(), begun: 0 }
     this.sources.add(source)
     return () => void this.sources.delete(source)
   }
@@ -82,8 +90,9 @@ export class Board {
       this.sequence++
       const load: Record<string, [number, number, number]> = {}
       const spent = new Map<string, number>()
-      for (const source of this.sources) this.read(source, load, spent, now)
-      this.telling = { load, spent: Array.from(spent) }
+      let begun = 0
+      for (const source of this.sources) begun += this.read(source, load, spent, now)
+      this.telling = { load, begun, spent: Array.from(spent) }
     }
     const facts = Array.from(this.pending.values()).slice(0, maxFacts)
     return {
@@ -96,14 +105,18 @@ export class Board {
     }
   }
 
+  /** Answers with how many uses were begun since it was read last. */
   private read(
-    { load, told }: Source,
+    source: Source,
     loads: Record<string, [number, number, number]>,
     spent: Map<string, number>,
     now: number
-  ): void {
+  ): number {
+    const { begun: before, load, told } = source
+    source.begun = 0
     for (const one of load()) {
       const { keyId } = one
+      source.begun += one.begun
       const since = nanos(one.spent) - (told.get(keyId) ?? 0)
       told.set(keyId, nanos(one.spent))
       if (since > 0) spent.set(keyId, (spent.get(keyId) ?? 0) + since)
@@ -114,24 +127,65 @@ export class Board {
       sum[1] += nanos(one.held)
       sum[2] += nanos(one.aside)
     }
+    // A key that is removed takes its count along.
+    return Math.max(0, source.begun - before)
   }
 
   /** The call was answered. */
-  answered(call: Part, told: ReadonlyArray<Told>, answer: Answer, now: number): void {
+  answered(call: Part, told: ReadonlyArray<Told>, answer: Answer, askedAt: number, now: number): void {
     const joined = this.epoch !== ""
     const lost = joined && answer.epoch !== this.epoch
     this.epoch = answer.epoch
     this.version = answer.version
     this.telling = undefined
-    for (const fact of told) if (this.pending.get(fieldOf(fact)) === fact) this.pending.delete(fieldOf(fact))
+    for (const fact of told) {
+      if (this.pending.get(fieldOf(fact)) === fact) this.pending.delete(fieldOf(fact))
+      this.fresh.set(fact, now)
+    }
     const heard = this.hear(answer, joined, now)
+    this.repeat(now)
     // Redis has forgotten everything: whoever still knows something says it again.
     if (lost) {
       for (const [field, fact] of this.known)
         if (!heard.has(field) && !over(fact, now)) this.pending.set(field, fact)
     }
     this.debits(call, answer, joined, lost)
-    this.loads(call, answer)
+    this.loads(call, answer, joined && !lost ? this.arrivals(call, answer, askedAt, now) : Infinity)
+    this.begun = answer.begun
+    this.answeredAt = now
+  }
+
+  /**
+   * What others begin between the counts and the picks that go by them: a process tells once in an interval and hears once in
+   * an interval, so between the two are an interval, on average, and the way. Who has just come knows nothing of their pace
+   * (`Infinity`), and does not go by what they had in flight until it does.
+   */
+  private arrivals(call: Part, answer: Answer, askedAt: number, now: number): number {
+    const interval = now - this.answeredAt
+    const begun = Math.max(0, answer.begun - this.begun - call.begun)
+    return interval <= 0 ? 0 : (begun * (interval + now - askedAt)) / interval
+  }
+
+  /**
+   * What was told right before Redis was away is told again, unless somebody has said something else since: another one may
+   * have taken its place, and have heard less.
+   */
+  private repeat(now: number): void {
+    for (const [fact, at] of this.fresh) {
+      const field = fieldOf(fact)
+      const isLast = (this.known.get(field) ?? fact) === fact
+      if (this.interrupted && isLast && !over(fact, now)) this.pending.set(field, fact)
+      if (this.interrupted || !isLast || now - at > unsafeFor) this.fresh.delete(fact)
+    }
+    this.interrupted = false
+  }
+
+  /** The call was not answered. */
+  failed(now: number): void {
+    // What was told long before has arrived.
+    if (!this.interrupted)
+      for (const [fact, at] of this.fresh) if (now - at > unsafeFor) this.fresh.delete(fact)
+    this.interrupted = true
   }
 
   private hear(answer: Answer, joined: boolean, now: number): ReadonlySet<string> {
@@ -165,7 +219,7 @@ export class Board {
     this.seen = answer.spent
   }
 
-  private loads({ load }: Part, { totals }: Answer): void {
+  private loads({ load }: Part, { totals }: Answer, arrivals: number): void {
     const keys = Array.from(totals, ([keyId, { aside, held, inFlight, users }]) => {
       const [ownInFlight, ownHeld, ownAside] = load[keyId] ?? [0, 0, 0]
       return {
@@ -176,7 +230,7 @@ export class Board {
         users: Math.max(0, users - (load[keyId] === undefined ? 0 : 1))
       }
     })
-    this.load = { _tag: "Load", keys, alone: false }
+    this.load = { _tag: "Load", keys, arrivals, alone: false }
     this.tell(this.load)
   }
 

@@ -2,9 +2,11 @@
  * The one script by which a process tells what it knows and hears what the others know. Nothing runs beside it, it goes by
  * the time of Redis alone, and it is all of the traffic: one round trip, however many requests there were since the last.
  *
- * A fact is a field of a hash and has a version, one more than the last fact of all. Who asks says up to which version it
- * has heard, so nothing is lost between two calls however far apart, and a newcomer asks from 0. What processes have in
- * flight is kept as sums by key: the answer is as long as the list of keys, not as that of processes.
+ * A fact is a field of a hash and has a version, which is that of the last fact of all and 1, or the time if that is more (a
+ * hybrid logical clock: S. Kulkarni et al., "Logical Physical Clocks", 2014): a replica that is promoted without the last
+ * facts does not give their versions to others. Who asks says up to which version it has heard, so nothing is lost between
+ * two calls however far apart, and a newcomer asks from 0. What processes have in flight is kept as sums by key: the answer is
+ * as long as the list of keys, not as that of processes.
  */
 import * as Redis from "effect/persistence/Redis"
 
@@ -24,6 +26,8 @@ export interface Call {
   readonly keep: number
   /** For each key in use: in flight, nanodollars held, and set aside. */
   readonly load: Readonly<Record<string, readonly [number, number, number]>>
+  /** Uses begun since the last call. */
+  readonly begun: number
   /** For each key: nanodollars spent since the last call. */
   readonly spent: ReadonlyArray<readonly [string, number]>
   readonly facts: ReadonlyArray<Row>
@@ -63,6 +67,8 @@ export interface Answer {
   readonly facts: ReadonlyArray<Heard>
   /** Over all processes, this one among them. */
   readonly totals: ReadonlyMap<string, Total>
+  /** Uses begun over all processes, since this memory began. */
+  readonly begun: number
   /** Nanodollars over all processes, since this memory began. */
   readonly spent: ReadonlyMap<string, number>
 }
@@ -120,8 +126,8 @@ for _, field in ipairs(redis.call("ZRANGEBYSCORE", EXPIRIES, "-inf", now)) do
 end
 
 local old = redis.call("HGET", LOADS, process)
-local last, counted = nil, nil
-if old then last, counted = string.match(old, "^(%d+)|(.*)$") end
+local counts, counted = nil, nil
+if old then counts, counted = string.match(old, "^(%d+)|(.*)$") end
 if counted ~= load then
   if counted then count(counted, -1) end
   count(load, 1)
@@ -129,13 +135,15 @@ end
 redis.call("HSET", LOADS, process, sequence .. "|" .. load)
 redis.call("ZADD", ALIVE, int(now + expiry), process)
 
-local at = 9
+if counts ~= sequence then redis.call("HINCRBY", META, "begun", ARGV[9]) end
+local at = 10
 local spent = tonumber(ARGV[at])
 for i = 1, spent do
-  if last ~= sequence then redis.call("HINCRBY", SPENT, ARGV[at + 1], ARGV[at + 2]) end
+  if counts ~= sequence then redis.call("HINCRBY", SPENT, ARGV[at + 1], ARGV[at + 2]) end
   at = at + 2
 end
 at = at + 1
+local last = tonumber(redis.call("HGET", META, "version") or "0")
 for i = 1, tonumber(ARGV[at]) do
   local field, mode, till, keeps, body = ARGV[at + 1], ARGV[at + 2], now + ARGV[at + 3], now + ARGV[at + 4], ARGV[at + 5]
   at = at + 5
@@ -143,10 +151,12 @@ for i = 1, tonumber(ARGV[at]) do
   local theirs = known and tonumber(string.match(known, "^later:(%d+):"))
   if mode ~= "later" or not theirs or till > theirs then
     redis.call("HSET", FACTS, field, mode .. ":" .. int(till) .. ":" .. int(now) .. ":" .. body)
-    redis.call("ZADD", VERSIONS, redis.call("HINCRBY", META, "version", 1), field)
+    last = math.max(last + 1, now * 1000)
+    redis.call("ZADD", VERSIONS, int(last), field)
     redis.call("ZADD", EXPIRIES, int(keeps), field)
   end
 end
+redis.call("HSET", META, "version", int(last))
 
 local leader = redis.call("GET", LEADER)
 if not leader then
@@ -169,12 +179,13 @@ for _, field in ipairs(fields) do
 end
 return {
   epoch,
-  tonumber(redis.call("HGET", META, "version") or "0"),
+  last,
   leader == process and 1 or 0,
   redis.call("ZCARD", ALIVE),
   heard,
   redis.call("HGETALL", TOTALS),
-  redis.call("HGETALL", SPENT)
+  redis.call("HGETALL", SPENT),
+  tonumber(redis.call("HGET", META, "begun"))
 }
 `
 
@@ -185,7 +196,8 @@ type Reply = readonly [
   processes: number,
   heard: ReadonlyArray<string>,
   totals: ReadonlyArray<string>,
-  spent: ReadonlyArray<string>
+  spent: ReadonlyArray<string>,
+  begun: number
 ]
 
 export const exchange = Redis.script(
@@ -199,6 +211,7 @@ export const exchange = Redis.script(
     call.expiry,
     call.keep,
     JSON.stringify(call.load),
+    call.begun,
     call.spent.length,
     ...call.spent.flat(),
     call.facts.length,
@@ -220,7 +233,7 @@ const sumOf: Readonly<Record<string, keyof Total>> = {
   "u:": "users"
 }
 
-export const answerOf = ([epoch, version, leads, processes, heard, sums, spentOf]: Reply): Answer => {
+export const answerOf = ([epoch, version, leads, processes, heard, sums, spentOf, begun]: Reply): Answer => {
   const facts: Array<Heard> = []
   for (let i = 0; i < heard.length; i += 3)
     facts.push({ body: heard[i]!, remaining: Number(heard[i + 1]), age: Number(heard[i + 2]) })
@@ -233,7 +246,7 @@ export const answerOf = ([epoch, version, leads, processes, heard, sums, spentOf
   }
   const spent = new Map<string, number>()
   for (let i = 0; i < spentOf.length; i += 2) spent.set(spentOf[i]!, Number(spentOf[i + 1]))
-  return { epoch, version, leads: leads === 1, processes, facts, totals, spent }
+  return { epoch, version, leads: leads === 1, processes, facts, totals, spent, begun }
 }
 
 /** A process goes, and need not be missed first. */

@@ -1,6 +1,7 @@
 /**
- * Permits in Redis: a sorted set for each key and account, with a member for each use and the time at which it lapses. A
- * member is never used twice, so that who comes back late cannot give back, or renew, the permit of another.
+ * Permits in Redis: a sorted set for each key and account, with a member for each use and the time at which it lapses. The
+ * member is the fencing token (M. Burrows, "The Chubby lock service", 2006, calls it a sequencer): it is never used twice, so
+ * who comes back late cannot give back, or renew, the permit of another.
  */
 import * as Redis from "effect/persistence/Redis"
 
@@ -49,24 +50,61 @@ return 0`
   }
 ).withReturnType<number>()
 
+/** A use under way, as it is renewed. */
+export interface Renewed {
+  readonly member: string
+  readonly caps: ReadonlyArray<Cap>
+  /** It counts again whatever there is room for: it is known to run, and will not be cut off. */
+  readonly force: boolean
+}
+
 /**
- * Says that these uses are still under way, and answers with how many were thought to be over. They are counted again: they
- * do run, so nobody else should be let in before they end.
+ * Says that these uses are still under way. One whose permit has lapsed is counted again where there is room, and is lost
+ * where there is none: its permit is another's. Answers with how many had lapsed, and which of the uses, from 0, are lost.
  */
 export const renew = Redis.script(
-  (held: ReadonlyArray<Held>, lease: number) => [
-    ...held.map(([set]) => set),
+  (uses: ReadonlyArray<Renewed>, lease: number) => [
+    ...uses.flatMap(({ caps }) => caps.map(({ set }) => set)),
     lease,
-    ...held.map(([, member]) => member)
+    ...uses.flatMap(({ caps, force, member }) => [
+      member,
+      force ? 1 : 0,
+      caps.length,
+      ...caps.map(({ most }) => most)
+    ])
   ],
   {
-    numberOfKeys: (held) => held.length,
+    numberOfKeys: (uses) => uses.reduce((sum, { caps }) => sum + caps.length, 0),
     lua: `${now}
-local lapsed = 0
-for i, set in ipairs(KEYS) do
-  lapsed = lapsed + redis.call("ZADD", set, string.format("%.0f", now + ARGV[1]), ARGV[i + 1])
-  redis.call("PEXPIRE", set, 2 * ARGV[1])
+local till, keep = string.format("%.0f", now + ARGV[1]), 2 * ARGV[1]
+local hold = function(set, member)
+  redis.call("ZADD", set, till, member)
+  redis.call("PEXPIRE", set, keep)
 end
-return lapsed`
+local late, key, arg, n = {}, 0, 2, 0
+while ARGV[arg] do
+  local use = { n = n, member = ARGV[arg], force = ARGV[arg + 1] == "1", sets = {}, most = {} }
+  local there = true
+  for i = 1, tonumber(ARGV[arg + 2]) do
+    local set = KEYS[key + i]
+    use.sets[i], use.most[i] = set, tonumber(ARGV[arg + 2 + i])
+    if redis.call("ZSCORE", set, use.member) then hold(set, use.member) else there = false end
+  end
+  if not there then late[#late + 1] = use end
+  key, arg, n = key + #use.sets, arg + 3 + #use.sets, n + 1
+end
+local lost = {}
+for _, use in ipairs(late) do
+  local room = true
+  for i, set in ipairs(use.sets) do
+    redis.call("ZREMRANGEBYSCORE", set, "-inf", now)
+    room = room and (redis.call("ZSCORE", set, use.member) or redis.call("ZCARD", set) < use.most[i])
+  end
+  for _, set in ipairs(use.sets) do
+    if room or use.force then hold(set, use.member) else redis.call("ZREM", set, use.member) end
+  end
+  if not (room or use.force) then lost[#lost + 1] = use.n end
+end
+return { #late, lost }`
   }
-).withReturnType<number>()
+).withReturnType<readonly [lapsed: number, lost: ReadonlyArray<number>]>()

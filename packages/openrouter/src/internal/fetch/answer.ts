@@ -13,7 +13,7 @@ import { record } from "../classifier/facts.ts"
 import type { Call } from "./call.ts"
 import { affinityTo, Homes, near, type Home } from "./homes.ts"
 import { locationOf, Redirect } from "./redirects.ts"
-import { refused, tooLate, withTrail } from "./refusal.ts"
+import { cutOff, refused, tooLate, withTrail } from "./refusal.ts"
 import type { Outgoing } from "./request.ts"
 import { failed, isBodiless, passedOn, unreachable } from "./response.ts"
 import type { Piece, StreamedBody } from "../stream/body.ts"
@@ -101,6 +101,8 @@ export const answering = (send: Send, pool: KeyPool.KeyPool["Service"], origin: 
                 return Effect.map(Clock.currentTimeMillis, (now) => refused(error, now))
               case "DeadlineExceeded":
                 return Effect.sync(() => tooLate(error))
+              case "PermitLost":
+                return Effect.sync(() => cutOff(error))
               case "Lost":
                 return told("fetch failed")(error.error)
             }

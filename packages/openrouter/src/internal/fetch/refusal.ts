@@ -42,6 +42,10 @@ export const tooLate = ({ attempts, inFlight, message, timeoutMillis }: Errors.D
     attempts: attempts.map(Refusal.attempt)
   })
 
+/** The response to a request that was cut off because its permit is another's; an answer too, and for the same reason. */
+export const cutOff = ({ attempts, keyId, message }: Errors.PermitLost): Response =>
+  failure(kinds.unavailable, message, { in_flight: keyId, attempts: attempts.map(Refusal.attempt) })
+
 const failure = (
   { status, type }: Kind,
   message: string,

@@ -56,6 +56,8 @@ export class StreamedBody {
   private heldBytes = 0
   private ended = false
   private broken = false
+  /** Its permit is another's. */
+  private cut = false
   private done = false
   private whenDone: (() => void) | undefined
 
@@ -72,12 +74,17 @@ export class StreamedBody {
     this.watch = new StreamWatch(options.table, lease.candidate.includesByok)
     this.hasEvents = (response.headers["content-type"] ?? "").toLowerCase().includes("event-stream")
     this.scanner = this.hasEvents ? new EventScanner() : undefined
-    const silent = Effect.suspend(() => Effect.fail(silence(response)))
+    const silent = Effect.suspend(() => Effect.fail(broken(response, "The stream fell silent")))
     const within = (duration: Duration.Input) =>
       Effect.timeoutOrElse(next, { duration, orElse: () => silent })
     const usually = within(options.idleTimeout)
+    const guarded = this.unlessLost(usually)
     const atTheEnd = within(Duration.min(Duration.fromInputUnsafe(options.idleTimeout), patience))
-    this.next = Effect.suspend(() => (this.watch.over ? atTheEnd : usually))
+    this.next = Effect.suspend(() => {
+      if (this.watch.over) return atTheEnd
+      // Up to its first content the use itself is cut off.
+      return this.watch.committed || !this.hasEvents ? guarded : usually
+    })
   }
 
   /** Reads up to the first content. Bodies that are no events are content from the first byte. */
@@ -130,7 +137,7 @@ export class StreamedBody {
               const failed = exit.cause.reasons.some((reason) => reason._tag === "Fail")
               // Behind the ending it does not matter any more how the connection goes.
               if (!failed || !this.watch.finished) {
-                this.broken = failed
+                this.broken = failed && !this.cut
                 return Effect.failCause(exit.cause as Cause.Cause<HttpClientError.HttpClientError>)
               }
             }
@@ -142,6 +149,17 @@ export class StreamedBody {
         )
       )
     })
+
+  /** Ends with the permit that the request began with. */
+  private unlessLost(next: Chunks): Chunks {
+    const { lost } = this.lease
+    if (lost === undefined) return next
+    const cut = Effect.suspend(() => {
+      this.cut = true
+      return Effect.fail(broken(this.response, "The permit of the stream has lapsed"))
+    })
+    return Effect.raceFirst(next, Effect.andThen(lost, cut))
+  }
 
   private read(chunks: ReadonlyArray<Uint8Array>, now: number): ReadonlyArray<Piece> {
     const pieces = chunks.map((bytes) => ({ bytes, events: this.see(this.scanner?.push(bytes), now) }))
@@ -242,12 +260,9 @@ const empty: Classifier.Answer = {
   }
 }
 
-const silence = (response: HttpClientResponse.HttpClientResponse) =>
+const broken = ({ request }: HttpClientResponse.HttpClientResponse, description: string) =>
   new HttpClientError.HttpClientError({
-    reason: new HttpClientError.TransportError({
-      request: response.request,
-      description: "The stream fell silent"
-    })
+    reason: new HttpClientError.TransportError({ request, description })
   })
 
 const unreadable = (response: HttpClientResponse.HttpClientResponse, cause: Error) =>

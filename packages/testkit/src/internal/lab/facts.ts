@@ -33,6 +33,9 @@ interface Visit {
   readonly facts: ReadonlyArray<readonly [name: string, fact: Told, spent: number]>
   readonly load: ReadonlyMap<string, Sums>
   readonly spent: ReadonlyMap<string, number>
+  /** Uses begun so far. */
+  readonly begun: number
+  readonly at: number
 }
 
 /** What it hears. */
@@ -40,6 +43,7 @@ interface Answer {
   readonly facts: ReadonlyArray<Posted>
   readonly totals: ReadonlyMap<string, Sums>
   readonly spent: ReadonlyMap<string, number>
+  readonly begun: number
 }
 
 class Board {
@@ -47,8 +51,11 @@ class Board {
   private readonly totals = new Map<string, Sums>()
   private readonly spent = new Map<string, number>()
   private version = 0
+  private begun = 0
 
-  visited(member: Member, { facts, load, spent }: Visit): Answer {
+  visited(member: Member, { begun, facts, load, spent }: Visit): Answer {
+    this.begun += begun - member.begun
+    member.begun = begun
     for (const [keyId, sums] of member.load) this.count(keyId, sums, -1)
     for (const [keyId, sums] of load) this.count(keyId, sums, 1)
     member.load = load
@@ -56,7 +63,7 @@ class Board {
     for (const [name, fact, spent] of facts) this.post(name, { version: 0, from: member, fact, spent })
     const news = member.version === this.version ? [] : this.since(member)
     member.version = this.version
-    return { facts: news, totals: new Map(this.totals), spent: new Map(this.spent) }
+    return { facts: news, totals: new Map(this.totals), spent: new Map(this.spent), begun: this.begun }
   }
 
   private count(keyId: string, [inFlight, held, aside, users]: Sums, sign: 1 | -1): void {
@@ -90,11 +97,14 @@ const outlasts = (known: Told, fact: Told): boolean =>
 class Member {
   /** What it has told last, and up to where it has heard: the board's. */
   load: ReadonlyMap<string, Sums> = new Map()
+  begun = 0
   version = 0
   private readonly listeners = new Set<(fact: Fact) => void>()
   private readonly sources = new Map<Load, Map<string, number>>()
   private pending = new Map<string, Told>()
   private seen: ReadonlyMap<string, number> = new Map()
+  /** What had been begun, here and by all, as of the last answer, and when that came. */
+  private last: { readonly own: number; readonly all: number; readonly at: number } | undefined
 
   readonly publish = (fact: Fact): void => {
     if (fact._tag === "Load" || fact._tag === "Debited") return
@@ -117,12 +127,14 @@ class Member {
     return () => void this.listeners.delete(listener)
   }
 
-  says(): Visit {
+  says(at: number): Visit {
+    let begun = 0
     const load = new Map<string, Sums>()
     const spent = new Map<string, number>()
     for (const [source, told] of this.sources) {
       for (const one of source()) {
         const { keyId } = one
+        begun += one.begun
         const since = nanos(one.spent) - (told.get(keyId) ?? 0)
         told.set(keyId, nanos(one.spent))
         if (since > 0) spent.set(keyId, (spent.get(keyId) ?? 0) + since)
@@ -135,10 +147,10 @@ class Member {
       return [name, fact, known] as const
     })
     this.pending = new Map()
-    return { facts, load, spent }
+    return { facts, load, spent, begun, at }
   }
 
-  hears(said: Visit, { facts, spent, totals }: Answer): void {
+  hears(said: Visit, { begun, facts, spent, totals }: Answer, at: number): void {
     for (const { fact, from, spent: known } of facts) {
       if (from === this) continue
       // What was spent since it was told belongs to a reading too, for whoever hears of it only now.
@@ -160,7 +172,17 @@ class Member {
         users: users - own
       }
     })
-    this.tell({ _tag: "Load", keys, alone: false })
+    this.tell({ _tag: "Load", keys, arrivals: this.arrivals(said, begun, at), alone: false })
+  }
+
+  /** What others begin between the counts and the picks that go by them, as `@evenkeel/redis` reckons it. */
+  private arrivals({ at: saidAt, begun: own }: Visit, all: number, at: number): number {
+    const { last } = this
+    this.last = { own, all, at }
+    // Who has just come knows nothing of their pace, and so does not go by what they had.
+    if (last === undefined) return Infinity
+    if (at <= last.at) return 0
+    return ((all - last.all - (own - last.own)) * (at - last.at + at - saidAt)) / (at - last.at)
   }
 
   private tell(fact: Fact): void {
@@ -199,12 +221,15 @@ export const make = (
   const every = Math.max(everySeconds * 1000, lag)
   const visit = (member: Member, at: number): void => {
     time.at(at, () => {
-      const said = member.says()
+      const said = member.says(time.now)
       time.at(at + lag / 2, () => {
         const answer = board.visited(member, said)
-        time.at(at + lag, () => member.hears(said, answer))
+        time.at(at + lag, () => {
+          member.hears(said, answer, time.now)
+          // Only now: what is told next must not count as heard with what was told before.
+          visit(member, at + every)
+        })
       })
-      visit(member, at + every)
     })
   }
   return Array.from({ length: processes }, (_, index): SharedFacts.SharedFacts => {
