@@ -16,6 +16,7 @@ import * as Stream from "effect/Stream"
 import { HttpClientError, type HttpClientResponse } from "effect/http"
 import { Outcome, type Errors, type Lease } from "@evenkeel/core"
 import * as Classifier from "../../Classifier.ts"
+import { tellUsage } from "../usage.ts"
 import { concat } from "./bytes.ts"
 import { EventScanner } from "./sse.ts"
 import { isWhole, StreamWatch, type Seen } from "./watch.ts"
@@ -170,6 +171,7 @@ export class StreamedBody {
     if (this.done) return Effect.void
     this.done = true
     this.whenDone?.()
+    tellUsage(this.lease, this.watch.usage)
     this.lease.settleUnsafe(this.outcome())
     return this.close
   })
