@@ -58,7 +58,7 @@ export class StreamedBody {
   private ended = false
   private broken = false
   private done = false
-  private whenDone: (() => void) | undefined
+  private readonly whenDone: Array<(outcome: Outcome.Outcome) => void> = []
 
   constructor(
     response: HttpClientResponse.HttpClientResponse,
@@ -170,15 +170,17 @@ export class StreamedBody {
   readonly finish: Effect.Effect<void> = Effect.suspend(() => {
     if (this.done) return Effect.void
     this.done = true
-    this.whenDone?.()
+    const outcome = this.outcome()
+    for (const done of this.whenDone) done(outcome)
     tellUsage(this.lease, this.watch.usage)
-    this.lease.settleUnsafe(this.outcome())
+    this.lease.settleUnsafe(outcome)
     return this.close
   })
 
-  /** Tells of the first `finish`, whoever calls it. */
-  onFinish(done: () => void): void {
-    this.whenDone = done
+  /** Tells of the first `finish`, whoever calls it, and what the stream came to. */
+  onFinish(done: (outcome: Outcome.Outcome) => void): void {
+    if (this.done) done(this.outcome())
+    else this.whenDone.push(done)
   }
 
   /** The trail of a stream that fails here: what its request met before, and this. */
