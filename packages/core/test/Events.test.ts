@@ -239,25 +239,27 @@ describe("Events", () => {
     })
   )
 
-  it.effect("a request that fails tells how: at the last attempt, by an interruption, as a whole with its hedge", () =>
-    using({ keys: keys("a b"), hedging: hedging(100) }, function* ({ balancer }) {
-      const seen: Array<unknown> = []
-      yield* balancer.observe((event) => {
-        if (event._tag === "Finished") seen.push([event.result, event.outcome?._tag, event.elapsedMillis])
+  it.effect(
+    "a request that fails tells how: at the last attempt, by an interruption, as a whole with its hedge",
+    () =>
+      using({ keys: keys("a b"), hedging: hedging(100) }, function* ({ balancer }) {
+        const seen: Array<unknown> = []
+        yield* balancer.observe((event) => {
+          if (event._tag === "Finished") seen.push([event.result, event.outcome?._tag, event.elapsedMillis])
+        })
+        yield* Effect.exit(balancer.use(() => fault("key", "unavailable")))
+        yield* Effect.exit(balancer.use(() => Effect.fail("no")))
+        const gone = yield* start(balancer.use(() => Effect.never))
+        yield* TestClock.adjust(150)
+        yield* Fiber.interrupt(gone)
+        yield* Effect.exit(balancer.use(() => ok, { filter: () => elsewhere }))
+        assert.deepStrictEqual(seen, [
+          ["failed", "Faulted", 0],
+          ["failed", "Ignored", 0],
+          ["interrupted", undefined, 150],
+          ["refused", undefined, 0]
+        ])
       })
-      yield* Effect.exit(balancer.use(() => fault("key", "unavailable")))
-      yield* Effect.exit(balancer.use(() => Effect.fail("no")))
-      const gone = yield* start(balancer.use(() => Effect.never))
-      yield* TestClock.adjust(150)
-      yield* Fiber.interrupt(gone)
-      yield* Effect.exit(balancer.use(() => ok, { filter: () => elsewhere }))
-      assert.deepStrictEqual(seen, [
-        ["failed", "Faulted", 0],
-        ["failed", "Ignored", 0],
-        ["interrupted", undefined, 150],
-        ["refused", undefined, 0]
-      ])
-    })
   )
   it.effect("an observer is told at once and of everything, for as long as its scope is open", () =>
     using({ keys: keys("a") }, function* ({ balancer, pool }) {

@@ -119,12 +119,15 @@ describe("a call and its attempts", () => {
     const { attributes, layer, named } = recording()
     return using({ simulator: { keys: keys("a"), chunkDelay: "10 millis" } }, function* (world) {
       const response = yield* Effect.provide(world.client.execute(sse()), layer)
-      assert.deepStrictEqual([call, "evenkeel.attempt"].map((name) => ended(named(name)[0]!)), [
-        "open",
-        "open"
-      ])
+      assert.deepStrictEqual(
+        [call, "evenkeel.attempt"].map((name) => ended(named(name)[0]!)),
+        ["open", "open"]
+      )
       yield* response.text
-      assert.deepStrictEqual([call, "evenkeel.attempt"].map((name) => ended(named(name)[0]!)), ["ok", "ok"])
+      assert.deepStrictEqual(
+        [call, "evenkeel.attempt"].map((name) => ended(named(name)[0]!)),
+        ["ok", "ok"]
+      )
       const told = attributes(call)
       assert.deepInclude(told, {
         "gen_ai.request.stream": true,
@@ -190,7 +193,10 @@ describe("a call and its attempts", () => {
     return using({ simulator: { keys: keys("a") } }, function* (world) {
       const input = { model: "openai/text-embedding-3-small", input: "keel" }
       yield* Effect.provide(read(world, post("/embeddings", input)), layer)
-      yield* Effect.provide(Effect.flatMap(world.client.get("/models"), ({ text }) => text), layer)
+      yield* Effect.provide(
+        Effect.flatMap(world.client.get("/models"), ({ text }) => text),
+        layer
+      )
       assert.deepInclude(attributes("embeddings openai/text-embedding-3-small"), {
         "gen_ai.operation.name": "embeddings",
         "gen_ai.usage.input_tokens": 1

@@ -65,13 +65,16 @@ describe("an observer hears", () => {
   )
 
   it.live("and the latency that strategies see of a stream is that of its first word", () =>
-    using({ simulator: { keys: keys("a"), chunkDelay: "30 millis" } }, function* ({ balancer, client, pool }) {
-      let whole = 0
-      yield* balancer.observe((event) => {
-        if (event._tag === "Settled") whole = event.elapsedMillis
-      })
-      yield* Effect.flatMap(client.execute(sse()), ({ text }) => text)
-      assert.isBelow((yield* stateOf(pool, "a")).latency!, whole - 60)
-    })
+    using(
+      { simulator: { keys: keys("a"), chunkDelay: "30 millis" } },
+      function* ({ balancer, client, pool }) {
+        let whole = 0
+        yield* balancer.observe((event) => {
+          if (event._tag === "Settled") whole = event.elapsedMillis
+        })
+        yield* Effect.flatMap(client.execute(sse()), ({ text }) => text)
+        assert.isBelow((yield* stateOf(pool, "a")).latency!, whole - 60)
+      }
+    )
   )
 })

@@ -8,7 +8,8 @@ import * as Queue from "effect/Queue"
 import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
 import { Balancer, type BalancerEvent, type PoolEvent } from "@evenkeel/core"
-import { lineOf } from "./internal/line.ts"
+import { Calm } from "./internal/calm.ts"
+import { lineOf, type Repeated } from "./internal/line.ts"
 
 /** Whatever may be logged. */
 export type Event = BalancerEvent.BalancerEvent | PoolEvent.PoolEvent
@@ -53,6 +54,11 @@ export const levelOf = (event: Event): LogLevel.Severity => {
   }
 }
 
+interface Entry extends Repeated {
+  readonly event: Event
+  readonly level: LogLevel.Severity
+}
+
 /** What waits to be written; of more the oldest is lost, so that a slow logger holds up nobody. */
 const capacity = 1024
 
@@ -63,6 +69,10 @@ const capacity = 1024
  *
  * The loggers and the least level (`References.MinimumLogLevel`) are those of the surroundings. What would not be logged is
  * let go at once, and all else is written by a fiber of its own, outside of the requests.
+ *
+ * On a bad day one trouble makes many requests tell of it. A bench that only lasts longer is logged at "Debug". Refused requests,
+ * and those whose deadline has passed, are logged once a second each, and `evenkeel.skipped` says how many were left out:
+ * the metrics have them all.
  */
 export const make = Effect.fnUntraced(function* (
   options: Options = {}
@@ -70,17 +80,24 @@ export const make = Effect.fnUntraced(function* (
   const { level: of = levelOf } = options
   const balancer = yield* Balancer.Balancer
   const least = yield* References.MinimumLogLevel
-  const queue = yield* Queue.sliding<readonly [Event, LogLevel.Severity]>(capacity)
-  const write = ([event, level]: readonly [Event, LogLevel.Severity]) => {
-    const [message, annotations] = lineOf(event)
+  const calm = new Calm()
+  const queue = yield* Queue.sliding<Entry>(capacity)
+  const write = ({ event, level, ...repeated }: Entry) => {
+    const [message, annotations] = lineOf(event, repeated)
     return Effect.annotateLogs(Effect.logWithLevel(level)(message), annotations)
   }
-  yield* Effect.addFinalizer(() => Effect.flatMap(Queue.clear(queue), Effect.forEach(write, { discard: true })))
+  yield* Effect.addFinalizer(() =>
+    Effect.flatMap(Queue.clear(queue), Effect.forEach(write, { discard: true }))
+  )
   yield* Effect.forkScoped(Effect.forever(Effect.flatMap(Queue.take(queue), write)))
   yield* balancer.observe((event) => {
-    const level = of(event)
+    const prolongs = event._tag === "Benched" && calm.prolongs(event)
+    const level = prolongs ? "Debug" : of(event)
     if (level === "None" || LogLevel.isLessThan(level, least)) return
-    Queue.offerUnsafe(queue, [event, level === "All" ? "Trace" : level])
+    const often = event._tag === "Refused" || event._tag === "TimedOut"
+    const skipped = often ? calm.skipped(event) : 0
+    if (skipped === undefined) return
+    Queue.offerUnsafe(queue, { event, level: level === "All" ? "Trace" : level, prolongs, skipped })
   })
 })
 

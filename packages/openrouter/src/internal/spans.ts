@@ -118,26 +118,24 @@ const within = <E>(
       const end = (span: Tracer.Span, exit: Exit.Exit<unknown, unknown>) =>
         span.end(clock.currentTimeNanosUnsafe(), exit)
       return Effect.flatMap(Effect.makeSpan(name, options), (span) =>
-        Effect.onExit(
-          restore(Effect.withParentSpan(effect, span, { captureStackTrace: false })),
-          (exit) =>
-            Effect.sync(() => {
-              if (exit._tag === "Success") {
-                const sent = exit.value
-                const { body, lease, stream } = sent
-                const over = (outcome: Outcome.Outcome) => {
-                  answered(span, sent, outcome)
-                  end(span, outcome._tag === "Faulted" ? failure(labelOf(outcome)) : Exit.void)
-                }
-                if (stream === undefined)
-                  return over(Outcome.success(costOf(body, lease.candidate.includesByok)))
-                begun(span)
-                stream.onFinish(over)
-                return
+        Effect.onExit(restore(Effect.withParentSpan(effect, span, { captureStackTrace: false })), (exit) =>
+          Effect.sync(() => {
+            if (exit._tag === "Success") {
+              const sent = exit.value
+              const { body, lease, stream } = sent
+              const over = (outcome: Outcome.Outcome) => {
+                answered(span, sent, outcome)
+                end(span, outcome._tag === "Faulted" ? failure(labelOf(outcome)) : Exit.void)
               }
-              const error = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
-              end(span, error === undefined ? exit : failure(failed(span, error)))
-            })
+              if (stream === undefined)
+                return over(Outcome.success(costOf(body, lease.candidate.includesByok)))
+              begun(span)
+              stream.onFinish(over)
+              return
+            }
+            const error = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
+            end(span, error === undefined ? exit : failure(failed(span, error)))
+          })
         )
       )
     })
@@ -147,7 +145,9 @@ const within = <E>(
 const failure = (message: string) => Exit.fail(message)
 
 const labelOf = (outcome: Outcome.Outcome): string =>
-  outcome._tag === "Success" ? "none" : (outcome.class ?? (outcome._tag === "Faulted" ? outcome.reason : "none"))
+  outcome._tag === "Success"
+    ? "none"
+    : (outcome.class ?? (outcome._tag === "Faulted" ? outcome.reason : "none"))
 
 const told = (span: Tracer.Span, outcome: Outcome.Outcome): string => {
   const label = labelOf(outcome)

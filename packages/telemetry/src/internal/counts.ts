@@ -68,7 +68,15 @@ export class Counts {
     }
   }
 
-  private settled({ account = "none", answeredMillis, elapsedMillis, keyId, outcome, upstream, usage }: Settled): void {
+  private settled({
+    account = "none",
+    answeredMillis,
+    elapsedMillis,
+    keyId,
+    outcome,
+    upstream,
+    usage
+  }: Settled): void {
     const { families } = this
     const model = this.models.of(upstream)
     if (answeredMillis !== undefined) families.timeToFirstToken.update(answeredMillis / 1000, model)
@@ -92,4 +100,12 @@ export class Counts {
 
 const ends = { Success: "success", Ignored: "ignored", Faulted: "fault" } as const
 
-const ofKeys = ["attempts", "attemptDuration", "rotations", "retries", "tokens", "cachedTokens", "cost"] as const
+const ofKeys = [
+  "attempts",
+  "attemptDuration",
+  "rotations",
+  "retries",
+  "tokens",
+  "cachedTokens",
+  "cost"
+] as const

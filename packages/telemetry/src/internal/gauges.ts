@@ -57,9 +57,17 @@ export class Gauges {
       ...(circuits === undefined ? [] : scopes.flatMap((scope) => this.circuitsOf(scope)))
     ]
     for (const key of this.now().keys.values()) this.add(key)
+    this.reading = undefined
   }
 
   take(event: BalancerEvent.BalancerEvent | PoolEvent.PoolEvent): void {
+    // What was read before is gone by.
+    this.reading = undefined
+    this.changed(event)
+    this.reading = undefined
+  }
+
+  private changed(event: BalancerEvent.BalancerEvent | PoolEvent.PoolEvent): void {
     switch (event._tag) {
       case "Settled":
         if (event.outcome._tag === "Success") this.known(event.keyId, catalogue.keyLatency, seconds)
@@ -77,7 +85,6 @@ export class Gauges {
       }
       case "KeyAdded":
       case "KeyChanged": {
-        this.reading = undefined
         const key = this.now().keys.get(event.keyId)
         this.remove(event.keyId)
         if (key !== undefined) this.add(key)

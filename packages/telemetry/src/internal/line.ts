@@ -8,10 +8,25 @@ import type { BalancerEvent, Outcome, PoolEvent } from "@evenkeel/core"
 type Event = BalancerEvent.BalancerEvent | PoolEvent.PoolEvent
 type Annotations = Readonly<Record<string, unknown>>
 
-export const lineOf = (event: Event): readonly [message: string, annotations: Annotations] => [
-  messages[event._tag],
-  defined({ "evenkeel.event": event._tag, "evenkeel.at": "at" in event ? instant(event.at) : undefined, ...fieldsOf(event) })
+export const lineOf = (
+  event: Event,
+  { prolongs, skipped }: Repeated
+): readonly [message: string, annotations: Annotations] => [
+  prolongs ? "A bench was prolonged" : messages[event._tag],
+  defined({
+    "evenkeel.event": event._tag,
+    "evenkeel.at": "at" in event ? instant(event.at) : undefined,
+    "evenkeel.skipped": skipped === 0 ? undefined : skipped,
+    ...fieldsOf(event)
+  })
 ]
+
+export interface Repeated {
+  /** It is a bench that was told of already. */
+  readonly prolongs: boolean
+  /** How many alike were left out before it. */
+  readonly skipped: number
+}
 
 const messages: Readonly<Record<Event["_tag"], string>> = {
   Picked: "A key was picked",
@@ -63,7 +78,11 @@ const fieldsOf = (event: Event): Annotations => {
     case "Hedged":
       return { ...ofModel(event), "evenkeel.delay_seconds": event.delayMillis / 1000 }
     case "Queued":
-      return { ...ofModel(event), "evenkeel.priority": event.priority, "evenkeel.until": instant(event.until) }
+      return {
+        ...ofModel(event),
+        "evenkeel.priority": event.priority,
+        "evenkeel.until": instant(event.until)
+      }
     case "Refused":
       return {
         ...ofModel(event),
@@ -124,7 +143,12 @@ const ofOutcome = (outcome: Outcome.Outcome): Annotations => {
   const { _tag, cost } = outcome
   if (_tag === "Success") return { "evenkeel.outcome": _tag, "evenkeel.cost": cost }
   const { status, class: name } = outcome
-  const own = { "evenkeel.outcome": _tag, "evenkeel.cost": cost, "evenkeel.class": name, "http.response.status_code": status }
+  const own = {
+    "evenkeel.outcome": _tag,
+    "evenkeel.cost": cost,
+    "evenkeel.class": name,
+    "http.response.status_code": status
+  }
   if (_tag === "Ignored") return own
   const { reason, retryAfter, scope } = outcome
   const wait = retryAfter === undefined ? undefined : Duration.toSeconds(retryAfter)
