@@ -2,7 +2,7 @@
  * Metrics of a balancer and its pool, as Effect's own: `PrometheusMetrics` and `Otlp` of `effect/observability` export them.
  * `docs/telemetry.md` has them all in a table.
  */
-import * as Context from "effect/Context"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"

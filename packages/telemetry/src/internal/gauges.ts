@@ -98,7 +98,7 @@ export class Gauges {
 
   close(): void {
     for (const { remove } of this.shared) remove()
-    for (const id of [...this.keys.keys()]) this.remove(id)
+    for (const id of this.keys.keys()) this.remove(id)
   }
 
   private add(key: KeyReading): void {
