@@ -125,7 +125,7 @@ describe.skipIf(!installed)("with a real Prometheus", () => {
           for (const { definition } of dashboard.templating.list) {
             const found = definition && /^label_values\((.+), (\w+)\)$/.exec(definition)
             if (!found) continue
-          const [, series, label] = found
+            const [, series, label] = found
             const samples = yield* prometheus.query(asked(series!))
             assert.isTrue(
               samples.some(({ metric }) => metric[label!] !== undefined),
