@@ -36,7 +36,7 @@ describe("docs/telemetry.md", () => {
   })
 
   it("has all alerts", () => {
-    const rules = readFileSync(join(import.meta.dirname, "../prometheus/evenkeel.rules.yml"), "utf8")
+    const rules = readFileSync(join(import.meta.dirname, "../assets/prometheus-rules.yml"), "utf8")
     const alerts = Array.from(
       rules.matchAll(/- alert: (\w+)[\s\S]*?severity: (\w+)/g),
       ([, name, severity]) => [`\`${name}\``, severity]

@@ -14,7 +14,7 @@ import { installed, promtool, scraping, type Prometheus, type Sample } from "./p
 import { eventually, hello, isolated, running, type World } from "./utils.ts"
 
 const file = (path: string) => join(import.meta.dirname, "..", path)
-const rulesFile = file("prometheus/evenkeel.rules.yml")
+const rulesFile = file("assets/prometheus-rules.yml")
 const rules = readFileSync(rulesFile, "utf8")
 
 interface Panel {
@@ -26,7 +26,7 @@ const dashboard: {
   readonly templating: {
     readonly list: ReadonlyArray<{ readonly name: string; readonly definition?: string }>
   }
-} = JSON.parse(readFileSync(file("grafana/evenkeel.json"), "utf8"))
+} = JSON.parse(readFileSync(file("assets/grafana-dashboard.json"), "utf8"))
 
 /** As Grafana would ask it, with every variable on "All". */
 const asked = (expression: string): string =>
