@@ -43,6 +43,7 @@ const forbidden = [
   ["peak-ewma", "@evenkeel/least-in-flight"],
   ["headroom", "@evenkeel/pacing"],
   ["redis", "@evenkeel/openrouter"],
+  ["telemetry", "@evenkeel/openrouter"],
   ["ai", "@evenkeel/retry"],
   ["openrouter", "@evenkeel/least-in-flight"],
   ["testkit", "@evenkeel/openrouter"],

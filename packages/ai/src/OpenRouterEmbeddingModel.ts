@@ -10,7 +10,7 @@ import { type Embeddings, OpenRouter } from "@evenkeel/openrouter"
 import { overriding, settingsOf } from "./internal/config.ts"
 import { failed, failing } from "./internal/errors.ts"
 import { type ConfigFailure, live } from "./internal/live.ts"
-import { annotateEmbedding } from "./internal/telemetry.ts"
+import { annotateEmbedded, annotateEmbedding } from "./internal/telemetry.ts"
 
 /**
  * What a model is asked with: parameters of OpenRouter under their names there, and two of this module's own, `batchSize`
@@ -87,9 +87,10 @@ export const make = Effect.fnUntraced(function* ({
       const batches = Array.from({ length: Math.ceil(inputs.length / size) }, (_, index) =>
         inputs.slice(index * size, (index + 1) * size)
       )
+      yield* annotateEmbedding(options.model)
       const answers = yield* Effect.forEach(batches, (batch) => embed(batch, options), { concurrency })
       const inputTokens = sum(answers.map(({ usage }) => usage?.prompt_tokens))
-      yield* annotateEmbedding(options.model, inputTokens, sum(answers.map(({ usage }) => usage?.cost)))
+      yield* annotateEmbedded(inputTokens, sum(answers.map(({ usage }) => usage?.cost)))
       return { results: answers.flatMap(({ vectors }) => vectors), usage: { inputTokens } }
     })
   })

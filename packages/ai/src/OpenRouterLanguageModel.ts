@@ -5,6 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import { ParentSpan } from "effect/Tracer"
 import { LanguageModel, Model } from "effect/ai"
 import type { HttpClient } from "effect/http"
 import { type ChatRequest, OpenRouter } from "@evenkeel/openrouter"
@@ -139,6 +140,8 @@ export const make = Effect.fnUntraced(function* ({
           const reader = makeReader(options.toolCallValidation === "deferred")
           const rest = Effect.mapError(reader.end, failed(module, "streamText"))
           return openrouter.chatStream(request, call).pipe(
+            // The span of `effect/ai` is around a stream's parts, and not yet around what is asked for them.
+            Stream.provideService(ParentSpan, options.span),
             Stream.catch((error) => Stream.fromEffect(failing(module, "streamText")(error))),
             Stream.map(reader.read),
             Stream.concat(Stream.fromEffect(rest)),

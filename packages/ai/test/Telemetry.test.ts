@@ -77,6 +77,21 @@ describe("a span", () => {
     })
   })
 
+  it.live("is the only one that tells of tokens and cost: below it there are attempts alone", () => {
+    const { layer, spans } = recording()
+    return using({}, function* () {
+      const { embedMany } = yield* EmbeddingModel.EmbeddingModel
+      yield* Effect.provide(LanguageModel.generateText({ prompt: "hello" }), layer)
+      yield* Effect.provide(Stream.runDrain(LanguageModel.streamText({ prompt: "hello" })), layer)
+      yield* Effect.provide(embedMany(["keel"]), layer)
+      assert.deepStrictEqual(
+        spans.filter(({ attributes }) => attributes.has("gen_ai.usage.cost")).map(({ name }) => name),
+        ["LanguageModel.generateText", "LanguageModel.streamText", "EmbeddingModel.embedMany"]
+      )
+      assert.strictEqual(spans.filter(({ name }) => name === "evenkeel.attempt").length, 3)
+    })
+  })
+
   it.live("of a failure has the error, and never a secret", () => {
     const { layer, spans } = recording()
     return using({}, function* () {

@@ -52,6 +52,7 @@ const every = [
   "lean",
   "chatNoDeadline",
   "chatTraced",
+  "chatMeasured",
   "chatStandard",
   "openaiFetch"
 ] as const satisfies ReadonlyArray<Name>

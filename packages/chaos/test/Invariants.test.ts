@@ -62,7 +62,8 @@ describe("there is found", () => {
         account: "a",
         upstream: undefined,
         attempt: 0,
-        inFlight: 1
+        inFlight: 1,
+        delayMillis: 0
       } as const
       made.records.events.push(picked, picked)
       const found = Invariants.ofAttempts(made, [], made.since)
@@ -82,7 +83,9 @@ describe("there is found", () => {
         account: "a",
         upstream: undefined,
         attempt: 0,
-        elapsedMillis: 1
+        elapsedMillis: 1,
+        answeredMillis: undefined,
+        usage: undefined
       } as const
       const before = yield* Invariants.ofMoney(made)
       assertFound(before, /the cap of a1 was overrun/)

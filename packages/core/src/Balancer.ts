@@ -20,6 +20,7 @@ import { Call } from "./internal/call.ts"
 import type { Strategy } from "./internal/demand.ts"
 import * as EventHub from "./internal/eventHub.ts"
 import { reports } from "./internal/explain.ts"
+import { finished } from "./internal/finished.ts"
 import { hedge } from "./internal/hedged.ts"
 import { openPermitted } from "./internal/permitted.ts"
 import { countOf, millisOf } from "./internal/ranges.ts"
@@ -147,6 +148,15 @@ export class Balancer extends Context.Service<
      * oldest; while nobody listens, nothing is made.
      */
     readonly events: Stream.Stream<BalancerEvent | PoolEvent>
+    /**
+     * Calls the observer with each of these events, in the step in which it happens, for as long as the scope is open.
+     *
+     * It misses none, and so is what metrics count with. It runs within requests: it must be quick, and what it throws is
+     * logged and forgotten.
+     */
+    readonly observe: (
+      observer: (event: BalancerEvent | PoolEvent) => void
+    ) => Effect.Effect<void, never, Scope.Scope>
   }
 >()("@evenkeel/core/Balancer") {}
 
@@ -220,7 +230,8 @@ export const make = Effect.fnUntraced(function* (
       Effect.withFiber((fiber) =>
         Effect.sync(() => explain(new Call(room, fiber, (effect) => effect, options)))
       ),
-    events: Stream.merge(room.events.stream, pool.changes)
+    events: Stream.merge(room.events.stream, pool.changes),
+    observe: (observer) => Effect.andThen(room.events.observe(observer), pool.observe(observer))
   })
 })
 
@@ -248,8 +259,10 @@ const once = <A, E, R>(
   Effect.uninterruptibleMask((restore) => {
     const call = new Call(room, Fiber.getCurrent()!, restore, options)
     room.retry.begun?.(call.now())
-    begun?.(call)
-    return new Request(call, f, options).run()
+    const request = new Request(call, f, options).run()
+    if (begun === undefined) return finished(call, request)
+    begun(call)
+    return request
   })
 
 /** The request, and a copy of it on another key if it takes long. */
@@ -261,11 +274,11 @@ const twice = <A, E, R>(
   Effect.uninterruptibleMask((restore) =>
     Effect.withFiber((fiber) => {
       const { hedging } = room
-      const { context } = new Call(room, fiber, restore, options).demand()
-      const delay = hedging.delay(context)
+      const asked = new Call(room, fiber, restore, options)
+      const delay = hedging.delay(asked.demand().context)
       if (delay === undefined) return restore(once(room, f, options))
       let first: Call | undefined
-      return hedge(
+      const both = hedge(
         {
           // Only the time of a use counts: a request that waits for a key, or to be tried again, is not slow.
           due: () => {
@@ -294,6 +307,7 @@ const twice = <A, E, R>(
         },
         restore
       )
+      return finished(asked, both, () => first?.attempts ?? [])
     })
   )
 

@@ -162,6 +162,8 @@ export class KeyPool extends Context.Service<
     readonly snapshot: Effect.Effect<PoolSnapshot>
     /** Changes from the subscription on, in a bounded buffer: who falls more than 1,024 behind loses the oldest. */
     readonly changes: Stream.Stream<PoolEvent>
+    /** Calls the observer with each change, in the step in which it happens, for as long as the scope is open. */
+    readonly observe: (observer: (event: PoolEvent) => void) => Effect.Effect<void, never, Scope.Scope>
     /** @internal */
     readonly engine: Engine
   }
@@ -221,7 +223,7 @@ export const make = Effect.fnUntraced(function* (
       Effect.sync(() => engine.hear(fact, clock.currentTimeMillisUnsafe()))
     ).pipe(Effect.forkScoped)
   }
-  return fromEngine(engine, hub.stream)
+  return fromEngine(engine, hub)
 })
 
 /**
@@ -251,7 +253,7 @@ export const layerConfigWith = (
  */
 export const layerConfig: Layer.Layer<KeyPool, Key.InvalidKey | Config.ConfigError> = layerConfigWith({})
 
-const fromEngine = (engine: Engine, changes: Stream.Stream<PoolEvent>): KeyPool["Service"] => {
+const fromEngine = (engine: Engine, hub: EventHub.EventHub<PoolEvent>): KeyPool["Service"] => {
   const withEntry = <A, E, R>(id: string, f: (entry: Entry) => Effect.Effect<A, E, R>) =>
     Effect.suspend((): Effect.Effect<A, E | UnknownKey, R> => {
       const entry = engine.get(id)
@@ -307,7 +309,8 @@ const fromEngine = (engine: Engine, changes: Stream.Stream<PoolEvent>): KeyPool[
     key: (id) => withEntry(id, (entry) => Effect.succeed(entry.key)),
     keys: Effect.sync(() => engine.entries.map((entry) => entry.key)),
     snapshot: Effect.map(Clock.currentTimeMillis, (now) => snapshot(engine, now)),
-    changes,
+    changes: hub.stream,
+    observe: (observer) => hub.observe(observer),
     engine
   })
 }

@@ -9,6 +9,18 @@ import type { Attempt } from "./Errors.ts"
 import type { Faulted, Ignored, Outcome } from "./Outcome.ts"
 
 /**
+ * What an answer took, in tokens; `undefined` where it is not known.
+ */
+export interface Usage {
+  readonly inputTokens: number | undefined
+  readonly outputTokens: number | undefined
+  /** Those of the input that were read from a cache. */
+  readonly cachedTokens: number | undefined
+  /** Those of the output that were spent on reasoning. */
+  readonly reasoningTokens: number | undefined
+}
+
+/**
  * A key in use.
  */
 export interface Lease {
@@ -32,6 +44,11 @@ export interface Lease {
    * stays in use until the lease settles. Only the first call counts, and without one the whole use is the latency.
    */
   readonly answeredUnsafe: () => void
+  /**
+   * Says what the answer took, before the lease settles. It is there only while somebody listens to the balancer, so that
+   * `lease.usedUnsafe?.(read(answer))` reads nothing where nobody does.
+   */
+  readonly usedUnsafe?: ((usage: Usage) => void) | undefined
   /**
    * Ends the use with what it taught. The first call counts and answers `true`; later ones change nothing and answer
    * `false`. The balancer settles what the user has not.

@@ -29,4 +29,10 @@ export type PoolEvent =
       /** As in `Benched`. */
       readonly within: string | undefined
     }
-  | { readonly _tag: "CreditRead"; readonly keyId: string; readonly credit: number | undefined }
+  | {
+      readonly _tag: "CreditRead"
+      readonly keyId: string
+      readonly credit: number | undefined
+      /** USD of the cap; `undefined` if there is none, or it is not known. */
+      readonly limit: number | undefined
+    }

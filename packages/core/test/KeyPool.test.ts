@@ -426,7 +426,7 @@ describe("KeyPool", () => {
           { _tag: "KeyChanged", keyId: "b" },
           { _tag: "KeyDraining", keyId: "b" },
           { _tag: "KeyResumed", keyId: "b" },
-          { _tag: "CreditRead", keyId: "b", credit: 3 },
+          { _tag: "CreditRead", keyId: "b", credit: 3, limit: undefined },
           {
             _tag: "Benched",
             scope: "host",
@@ -465,7 +465,12 @@ describe("KeyPool", () => {
         for (let n = 0; n < 3000; n++) yield* pool.credit("a", { remaining: n, requestedAt: n })
         yield* TestClock.adjust(5000)
         assert.isAtMost(events.length, 1026)
-        assert.deepStrictEqual(events.at(-1), { _tag: "CreditRead", keyId: "a", credit: 2999 })
+        assert.deepStrictEqual(events.at(-1), {
+          _tag: "CreditRead",
+          keyId: "a",
+          credit: 2999,
+          limit: undefined
+        })
       })
     )
   })

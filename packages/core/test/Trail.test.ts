@@ -147,7 +147,7 @@ describe("Trail", () => {
           "evenkeel.attempt",
           at,
           {
-            "evenkeel.key": "a",
+            "evenkeel.key.id": "a",
             "evenkeel.attempt": 0,
             "evenkeel.outcome": "Faulted",
             "evenkeel.scope": "key",
@@ -157,7 +157,7 @@ describe("Trail", () => {
         [
           "evenkeel.attempt",
           at,
-          { "evenkeel.key": "b", "evenkeel.attempt": 1, "evenkeel.outcome": "Success" }
+          { "evenkeel.key.id": "b", "evenkeel.attempt": 1, "evenkeel.outcome": "Success" }
         ],
         ["evenkeel.refused", at, { "evenkeel.keys": JSON.stringify(error.keys), "evenkeel.retry_at": 6000 }]
       ])

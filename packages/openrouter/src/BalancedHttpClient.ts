@@ -15,7 +15,9 @@ import { attempt, outcomeOf } from "./internal/attempt.ts"
 import { told, type Refused } from "./internal/failures.ts"
 import { nothing, requestFactsIn, type RequestFacts } from "./internal/requestFacts.ts"
 import { alternativesTo, rerouting, type Fallbacks } from "./internal/reroute.ts"
+import * as Spans from "./internal/spans.ts"
 import type { StreamedBody } from "./internal/stream/body.ts"
+import { heard } from "./internal/tracing.ts"
 import * as Transmit from "./internal/transmit.ts"
 
 export { requestFactsOf, type RequestFacts } from "./internal/requestFacts.ts"
@@ -132,29 +134,29 @@ export const makeSend = (
       const alternatives = call.fallbacks ?? alternativesTo(upstream, others)
       const requestFor = alternatives === undefined ? undefined : rerouting(request, upstream)
       const owner = scope ?? fiber
-      return Effect.catchCause(
-        balancer.use(
-          (lease) =>
-            attempt(transmit, requestFor?.(lease.context.upstream) ?? request, lease, owner, attemptOptions),
-          {
-            upstream,
-            tokens,
-            promptTokens,
-            // To the balancer this word means what OpenRouter may turn to by itself.
-            fallbacks,
-            alternatives,
-            affinity: call.affinity ?? facts.affinity,
-            estimate: call.estimate,
-            filter: call.filter,
-            maxWait: call.maxWait,
-            priority: call.priority,
-            timeout: call.timeout ?? options.timeout,
-            outcome: outcomeOf,
-            discard
-          }
-        ),
+      const use = (lease: Lease.Lease) =>
+        attempt(transmit, requestFor?.(lease.context.upstream) ?? request, lease, owner, attemptOptions)
+      const traced = heard(fiber.context)
+      const sent = Effect.catchCause(
+        balancer.use(traced ? (lease) => Spans.attempt(use(lease), lease) : use, {
+          upstream,
+          tokens,
+          promptTokens,
+          // To the balancer this word means what OpenRouter may turn to by itself.
+          fallbacks,
+          alternatives,
+          affinity: call.affinity ?? facts.affinity,
+          estimate: call.estimate,
+          filter: call.filter,
+          maxWait: call.maxWait,
+          priority: call.priority,
+          timeout: call.timeout ?? options.timeout,
+          outcome: outcomeOf,
+          discard
+        }),
         refused
       )
+      return traced ? Spans.call(sent, request, facts) : sent
     })
 }
 

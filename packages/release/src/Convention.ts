@@ -47,6 +47,8 @@ const exportsOf = (manifest: Manifest, library: boolean, source: boolean) => ({
 /** The package's `package.json` as it should be, so far as that can be known. */
 export const conventional = ({ folder, manifest }: Package, project: Project, root: string): Manifest => {
   const library = existsSync(join(root, folder, "src/index.ts"))
+  // Files for other programs, as a dashboard for Grafana.
+  const assets = existsSync(join(root, folder, "assets")) ? ["assets"] : []
   const complete: Manifest = {
     ...manifest,
     license: project.license,
@@ -55,7 +57,7 @@ export const conventional = ({ folder, manifest }: Package, project: Project, ro
     bugs: project.bugs,
     type: "module",
     sideEffects: false,
-    files: ["src", "dist", "!dist/.tsbuildinfo"],
+    files: ["src", "dist", "!dist/.tsbuildinfo", ...assets],
     engines: project.engines,
     exports: exportsOf(manifest, library, true),
     publishConfig: { access: "public", provenance: true, exports: exportsOf(manifest, library, false) },

@@ -11,7 +11,8 @@ import { commands, entryPoints, type Tarball } from "./Tarball.ts"
 const allowed = [
   /^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
   /^src\/.*\.ts$/,
-  /^dist\/.*\.(?:js|d\.ts)(?:\.map)?$/
+  /^dist\/.*\.(?:js|d\.ts)(?:\.map)?$/,
+  /^assets\/[^/]+\.(?:json|yml)$/
 ]
 
 /** What only means something within the workspace. */

@@ -110,6 +110,13 @@ describe("the convention", () => {
     })
   }
 
+  it("takes assets along where there are some", () =>
+    workspace("", (folder) => {
+      assert.notInclude(JSON.stringify(complete(folder)["files"]), "assets")
+      mkdirSync(join(folder, "packages/example/assets"))
+      assert.include(JSON.stringify(complete(folder)["files"]), "assets")
+    }))
+
   it("asks for ^ of effect on stable modules, and for ~ on others", () => {
     const range = (source: string) =>
       workspace(source, (folder) => complete(folder).peerDependencies?.["effect"])

@@ -39,21 +39,25 @@ export const annotatePart = (span: Span, part: Response.PartEncoded | Response.S
   if (provider !== undefined) span.attribute("openrouter.provider", provider)
 }
 
-/** Embeddings are given no span; it is the current one. */
-export const annotateEmbedding = (
-  model: string,
+/** Said before the requests are sent: they have no spans of their own then, and nothing is counted twice. */
+export const annotateEmbedding = (model: string): Effect.Effect<void> =>
+  onCurrentSpan((span) =>
+    Telemetry.addGenAIAnnotations(span, {
+      provider: { name: "openrouter" },
+      operation: { name: "embeddings" },
+      request: { model }
+    })
+  )
+
+export const annotateEmbedded = (
   inputTokens: number | undefined,
   cost: number | undefined
 ): Effect.Effect<void> =>
-  Effect.match(Effect.currentSpan, {
-    onFailure: () => {},
-    onSuccess: (span) => {
-      Telemetry.addGenAIAnnotations(span, {
-        provider: { name: "openrouter" },
-        operation: { name: "embeddings" },
-        request: { model },
-        usage: { inputTokens }
-      })
-      if (cost !== undefined) span.attribute("gen_ai.usage.cost", cost)
-    }
+  onCurrentSpan((span) => {
+    Telemetry.addGenAIAnnotations(span, { usage: { inputTokens } })
+    if (cost !== undefined) span.attribute("gen_ai.usage.cost", cost)
   })
+
+/** Embeddings are given no span; it is the current one. */
+const onCurrentSpan = (onSuccess: (span: Span) => void): Effect.Effect<void> =>
+  Effect.match(Effect.currentSpan, { onFailure: () => {}, onSuccess })

@@ -1,9 +1,10 @@
 import { layerUndici } from "@effect/platform-node/NodeHttpClient"
 import { CircuitBreaker } from "@evenkeel/circuit-breaker"
-import { KeyPool } from "@evenkeel/core"
+import { type Balancer, KeyPool } from "@evenkeel/core"
 import { LeastInFlight } from "@evenkeel/least-in-flight"
 import { ChatChunk, ChatResponse, OpenRouter } from "@evenkeel/openrouter"
 import { Retry } from "@evenkeel/retry"
+import { Telemetry } from "@evenkeel/telemetry"
 import { UndiciHttpClient } from "@evenkeel/undici"
 import { Effect, Layer, ManagedRuntime, Stream, Tracer } from "effect"
 import { HttpBody, HttpClient, HttpClientRequest } from "effect/http"
@@ -19,9 +20,11 @@ const traced = Layer.succeed(
 export const balanced = (
   baseUrl: string,
   http: Layer.Layer<HttpClient.HttpClient>,
-  options: OpenRouter.Options = {}
+  options: OpenRouter.Options = {},
+  listener: Layer.Layer<never, never, Balancer.Balancer | KeyPool.KeyPool> = Layer.empty
 ) =>
-  OpenRouter.layerWith({ ...options, baseUrl }).pipe(
+  listener.pipe(
+    Layer.provideMerge(OpenRouter.layerWith({ ...options, baseUrl })),
     Layer.provide([
       LeastInFlight.layer(),
       Retry.layer(),
@@ -35,10 +38,11 @@ const chat =
   (
     http: Layer.Layer<HttpClient.HttpClient>,
     options?: OpenRouter.Options,
-    surroundings: Layer.Layer<never> = Layer.empty
+    surroundings: Layer.Layer<never> = Layer.empty,
+    listener?: Layer.Layer<never, never, Balancer.Balancer | KeyPool.KeyPool>
   ): Make =>
   async (url) => {
-    const runtime = ManagedRuntime.make(Layer.merge(balanced(url, http, options), surroundings))
+    const runtime = ManagedRuntime.make(Layer.merge(balanced(url, http, options, listener), surroundings))
     const openrouter = await runtime.runPromise(OpenRouter.OpenRouter)
     return {
       call: () => runtime.runPromise(Effect.map(openrouter.chat(body()), ChatResponse.text)),
@@ -62,6 +66,7 @@ const chat =
 
 export const onLean: Make = chat(UndiciHttpClient.layer)
 export const onLeanTraced: Make = chat(UndiciHttpClient.layer, {}, traced)
+export const onLeanMeasured: Make = chat(UndiciHttpClient.layer, {}, undefined, Telemetry.layer())
 export const onStandard: Make = chat(layerUndici)
 export const withoutDeadline: Make = chat(UndiciHttpClient.layer, { timeout: Infinity })
 

@@ -36,6 +36,10 @@ export const clients = {
     async () => (await evenkeel()).withoutDeadline
   ),
   chatTraced: entry("`OpenRouter` on `UndiciHttpClient`, spans", async () => (await evenkeel()).onLeanTraced),
+  chatMeasured: entry(
+    "`OpenRouter` on `UndiciHttpClient`, metrics and logs",
+    async () => (await evenkeel()).onLeanMeasured
+  ),
   chatStandard: entry("`OpenRouter` on the standard undici layer", async () => (await evenkeel()).onStandard),
   openai: entry("`openai`, a client per key", async () => (await sdks()).openai),
   openaiFetch: entry("`openai` on `OpenRouterFetch`", async () => (await sdks()).openaiOnFetch),

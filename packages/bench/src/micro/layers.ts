@@ -6,6 +6,7 @@ import { Balancer, Credits, type Filter, KeyPool, Outcome } from "@evenkeel/core
 import { LeastInFlight } from "@evenkeel/least-in-flight"
 import { Classifier } from "@evenkeel/openrouter"
 import { Retry } from "@evenkeel/retry"
+import { Telemetry } from "@evenkeel/telemetry"
 import { Effect, Layer, ManagedRuntime, Stream, Tracer } from "effect"
 import { secrets } from "../Client.ts"
 import { time, type Timed } from "./time.ts"
@@ -27,7 +28,7 @@ const using = async (
   policies: ReadonlyArray<Layer.Layer<never> | Layer.Layer<CircuitBreaker.CircuitBreaker>>,
   balancing: Balancer.Options = {},
   around: <A, E>(use: Effect.Effect<A, E>) => Effect.Effect<A, E> = (use) => use,
-  listen = false
+  listener?: Effect.Effect<void, never, Balancer.Balancer | KeyPool.KeyPool>
 ): Promise<void> => {
   const pool = KeyPool.layer({ keys: secrets })
   const runtime = ManagedRuntime.make(
@@ -37,8 +38,8 @@ const using = async (
     )
   )
   const balancer = await runtime.runPromise(Balancer.Balancer)
-  if (listen) {
-    runtime.runFork(Stream.runDrain(balancer.events))
+  if (listener !== undefined) {
+    runtime.runFork(listener)
     await new Promise((resume) => setTimeout(resume, 20))
   }
   const use = around(balancer.use(() => Effect.void, options))
@@ -62,7 +63,10 @@ const traced = Tracer.make({ span: (span) => new Tracer.NativeSpan(span) })
 await using("… with all, in a span", all, { timeout: "10 minutes" }, (use) =>
   Effect.provideService(Effect.withSpan(use, "request"), Tracer.Tracer, traced)
 )
-await using("… with all, and a listener to events", all, { timeout: "10 minutes" }, undefined, true)
+const events = Balancer.Balancer.use(({ events }) => Stream.runDrain(events))
+await using("… with all, and a listener to events", all, { timeout: "10 minutes" }, undefined, events)
+const telemetry = Layer.launch(Telemetry.layer())
+await using("… with all, and metrics and logs", all, { timeout: "10 minutes" }, undefined, telemetry)
 
 const answer = {
   status: 200,

@@ -50,7 +50,7 @@ export class Call {
   private trail: Trail = { attempts: noAttempts }
   private lastError: unknown
   /** When the last attempt ended, or the request began. */
-  private idleSince: number
+  idleSince: number
   private timeout: number
   private readonly random: () => number
 

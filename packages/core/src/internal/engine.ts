@@ -353,7 +353,8 @@ export class Engine {
 
   credit(entry: Entry, reading: Reading, nowMillis: number): void {
     if (!takeReading(this, entry, reading, nowMillis)) return
-    this.options.emit({ _tag: "CreditRead", keyId: entry.key.id, credit: entry.view.credit })
+    const { key, ledger, view } = entry
+    this.options.emit({ _tag: "CreditRead", keyId: key.id, credit: view.credit, limit: ledger.limit })
     this.wake()
   }
 }

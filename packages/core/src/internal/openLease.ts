@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import type { Admission } from "../Gate.ts"
 import type { Candidate, PickContext } from "../Candidate.ts"
 import type { Key } from "../Key.ts"
-import type { Lease } from "../Lease.ts"
+import type { Lease, Usage } from "../Lease.ts"
 import type { Attempt } from "../Errors.ts"
 import type { Faulted, Ignored, Outcome } from "../Outcome.ts"
 import type { SlowStart } from "../SlowStart.ts"
@@ -25,6 +25,7 @@ export interface Trail {
 interface Listener {
   readonly events: EventHub<BalancerEvent>
   readonly attempt: number
+  usage: Usage | undefined
 }
 
 /** The lease as the engine holds it. */
@@ -100,7 +101,7 @@ export class OpenLease implements Lease {
 
   /** From here on whoever listens to the balancer hears how the use ends. */
   report(events: EventHub<BalancerEvent>, attempt: number): void {
-    this.listener = { events, attempt }
+    this.listener = { events, attempt, usage: undefined }
   }
 
   /** This use belongs to a request that has met what the trail tells. */
@@ -120,6 +121,11 @@ export class OpenLease implements Lease {
     ]
   }
 
+  get usedUnsafe(): ((usage: Usage) => void) | undefined {
+    const { listener } = this
+    return listener && ((usage) => void (listener.usage = usage))
+  }
+
   answeredUnsafe(): void {
     this.answeredAt ??= this.demand.now()
   }
@@ -134,11 +140,22 @@ export class OpenLease implements Lease {
     return true
   }
 
-  private tell({ attempt, events }: Listener, outcome: Outcome, at: number): void {
+  private tell({ attempt, events, usage }: Listener, outcome: Outcome, at: number): void {
     const { account, id: keyId } = this.key
     const { nowMillis, upstream } = this.context
-    const elapsedMillis = Math.max(0, at - nowMillis)
-    events.emit({ _tag: "Settled", at, keyId, account, upstream, attempt, outcome, elapsedMillis })
+    const since = (time: number) => Math.max(0, time - nowMillis)
+    events.emit({
+      _tag: "Settled",
+      at,
+      keyId,
+      account,
+      upstream,
+      attempt,
+      outcome,
+      elapsedMillis: since(at),
+      answeredMillis: this.answeredAt === undefined ? undefined : since(this.answeredAt),
+      usage
+    })
   }
 
   settle(outcome: Outcome): Effect.Effect<boolean> {

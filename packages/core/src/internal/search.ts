@@ -42,7 +42,8 @@ const opened = (call: Call, lease: OpenLease | undefined): OpenLease | undefined
   const { nowMillis: at, upstream } = context
   const { account, id: keyId } = key
   const { inFlight } = entry
-  events.emit({ _tag: "Picked", at, keyId, account, upstream, attempt, inFlight })
+  const delayMillis = Math.max(0, at - call.idleSince)
+  events.emit({ _tag: "Picked", at, keyId, account, upstream, attempt, inFlight, delayMillis })
   return lease
 }
 

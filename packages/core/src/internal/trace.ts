@@ -24,7 +24,7 @@ export const settled = (
   if (span === undefined) return
   const fault = outcome._tag === "Faulted" ? outcome : undefined
   span.event("evenkeel.attempt", nanos(now()), {
-    "evenkeel.key": keyId,
+    "evenkeel.key.id": keyId,
     "evenkeel.attempt": attempt,
     "evenkeel.outcome": outcome._tag,
     ...(fault !== undefined && { "evenkeel.scope": fault.scope, "evenkeel.reason": fault.reason })

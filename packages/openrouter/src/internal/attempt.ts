@@ -13,12 +13,14 @@ import type { Failed, Lost, Sent } from "../BalancedHttpClient.ts"
 import * as Classifier from "../Classifier.ts"
 import { authorize, forgetCredential } from "./authorize.ts"
 import { isServed } from "./classifier/errorIn.ts"
+import { record } from "./classifier/facts.ts"
 import { costOf } from "./credit/cost.ts"
 import { parse } from "./json.ts"
 import { outcomeOfLost } from "./lost.ts"
 import * as Streaming from "./stream/body.ts"
 import { buffered, streamed } from "./stream/responses.ts"
 import { isWhole, type Transmit } from "./transmit.ts"
+import { tellUsage } from "./usage.ts"
 
 type Response = HttpClientResponse.HttpClientResponse
 
@@ -135,6 +137,7 @@ const receiveStream = (
         return Effect.andThen(stream.close, failed)
       },
       onSuccess: () => {
+        lease.answeredUnsafe()
         const sent = { response: () => response, body: undefined, stream, lease }
         return Fiber.isFiber(owner)
           ? Effect.sync(() => {
@@ -165,9 +168,10 @@ export const outcomeOf = (
   lease: Lease.Lease
 ): Outcome.Outcome | undefined => {
   if (exit._tag === "Success") {
-    return exit.value.stream === undefined
-      ? Outcome.success(costOf(exit.value.body, lease.candidate.includesByok))
-      : undefined
+    const { body, stream } = exit.value
+    if (stream !== undefined) return undefined
+    tellUsage(lease, record(body)?.["usage"])
+    return Outcome.success(costOf(body, lease.candidate.includesByok))
   }
   for (const reason of exit.cause.reasons) if (reason._tag === "Fail") return reason.error.outcome
   return Outcome.ignored()

@@ -16,6 +16,7 @@ import * as Stream from "effect/Stream"
 import { HttpClientError, type HttpClientResponse } from "effect/http"
 import { Outcome, type Errors, type Lease } from "@evenkeel/core"
 import * as Classifier from "../../Classifier.ts"
+import { tellUsage } from "../usage.ts"
 import { concat } from "./bytes.ts"
 import { EventScanner } from "./sse.ts"
 import { isWhole, StreamWatch, type Seen } from "./watch.ts"
@@ -59,7 +60,7 @@ export class StreamedBody {
   /** Its permit is another's. */
   private cut = false
   private done = false
-  private whenDone: (() => void) | undefined
+  private readonly whenDone: Array<(outcome: Outcome.Outcome) => void> = []
 
   constructor(
     response: HttpClientResponse.HttpClientResponse,
@@ -187,14 +188,17 @@ export class StreamedBody {
   readonly finish: Effect.Effect<void> = Effect.suspend(() => {
     if (this.done) return Effect.void
     this.done = true
-    this.whenDone?.()
-    this.lease.settleUnsafe(this.outcome())
+    const outcome = this.outcome()
+    for (const done of this.whenDone) done(outcome)
+    tellUsage(this.lease, this.watch.usage)
+    this.lease.settleUnsafe(outcome)
     return this.close
   })
 
-  /** Tells of the first `finish`, whoever calls it. */
-  onFinish(done: () => void): void {
-    this.whenDone = done
+  /** Tells of the first `finish`, whoever calls it, and what the stream came to. */
+  onFinish(done: (outcome: Outcome.Outcome) => void): void {
+    if (this.done) done(this.outcome())
+    else this.whenDone.push(done)
   }
 
   /** The trail of a stream that fails here: what its request met before, and this. */

@@ -40,6 +40,9 @@ export class StreamWatch {
   /** USD; `undefined` until the stream tells. */
   cost: number | undefined
   usage: unknown
+  /** The first event that was looked into, and the one that said how it ends: they tell of the answer as a whole. */
+  first: unknown
+  last: unknown
   failure: Classifier.Classification | undefined
   private readonly table: ReadonlyArray<Classifier.Row> | undefined
   /** Whether the key's cap counts what the account's own provider keys cost. */
@@ -69,6 +72,7 @@ export class StreamWatch {
       this.committed = true
       return { data, body, failure: undefined }
     }
+    this.first ??= fields
     const failure = Classifier.classifyEvent(fields, now, this.table)
     if (failure !== undefined) this.failure = failure
     const usage = record(fields["usage"]) ?? record(record(fields["response"])?.["usage"])
@@ -76,7 +80,10 @@ export class StreamWatch {
       this.usage = usage
       this.cost = costOf({ usage }, this.includesByok) ?? this.cost
     }
-    if (isEnd(fields)) this.finish()
+    if (isEnd(fields)) {
+      this.last = fields
+      this.finish()
+    }
     if (fields["type"] === "message_stop") this.over = true
     if (this.failure === undefined && !isPreamble(fields)) this.committed = true
     return { data, body, failure }
