@@ -8,15 +8,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Tracer from "effect/Tracer"
 import type { HttpClientRequest } from "effect/http"
-import { Outcome, type Errors, type Lease } from "@evenkeel/core"
+import { Outcome, type Lease } from "@evenkeel/core"
 import type { Failed, Lost, Sent } from "../BalancedHttpClient.ts"
 import { answerFacts, type AnswerFacts } from "./answer.ts"
 import { record } from "./classifier/facts.ts"
 import { costOf } from "./credit/cost.ts"
 import { parse } from "./json.ts"
+import type { Refused } from "./failures.ts"
 import type { RequestFacts } from "./requestFacts.ts"
-
-type Refused = Errors.NoEligibleKey | Errors.DeadlineExceeded
 
 /**
  * The call in a span of its own. Where whoever calls has told of the call already, as `effect/ai` does, its span is the
