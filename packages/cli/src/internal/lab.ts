@@ -44,8 +44,7 @@ const shown = (report: Lab.Report, marks: Style): string => {
   const columns = Lab.columns(report)
   const rows = report.strategies.map((strategy, row) => [
     strategy.strategy,
-    String(strategy.succeeded),
-    String(strategy.failed),
+    `${strategy.succeeded} of ${strategy.requests}`,
     sparkline(strategy.keys.map(({ share }) => share)),
     ...columns.map(({ cells }) => {
       const { best, text } = cells[row]!
@@ -55,11 +54,11 @@ const shown = (report: Lab.Report, marks: Style): string => {
   const titles = [
     { title: "strategy" },
     { title: "answered", align: "right" as const },
-    { title: "failed", align: "right" as const },
     { title: "keys" },
     ...columns.map(({ title }) => ({ title, align: "right" as const }))
   ]
-  return [marks.bold(report.scenario), report.about, "", table(titles, rows, marks), ""].join("\n")
+  const head = [marks.bold(report.scenario), ...(report.about === "" ? [] : [report.about])]
+  return [...head, "", table(titles, rows, marks), ""].join("\n")
 }
 
 /** Runs strategies under scenarios, and prints what each made of them. */

@@ -45,12 +45,7 @@ export const layer = (settings: Settings) =>
 const settingsFrom = (envFile: Option.Option<string>) =>
   Option.match(envFile, {
     onNone: () => Layer.empty,
-    onSome: (path) =>
-      ConfigProvider.layer(
-        Effect.map(ConfigProvider.fromDotEnv({ path }), (file) =>
-          ConfigProvider.orElse(ConfigProvider.fromEnv(), file)
-        )
-      )
+    onSome: (path) => ConfigProvider.layerAdd(ConfigProvider.fromDotEnv({ path }))
   })
 
 const endpoint = ({ simulate }: Source) =>
