@@ -46,7 +46,8 @@ const forbidden = [
   ["ai", "@evenkeel/retry"],
   ["openrouter", "@evenkeel/least-in-flight"],
   ["testkit", "@evenkeel/openrouter"],
-  ["gateway", "@evenkeel/retry"]
+  ["gateway", "@evenkeel/retry"],
+  ["openrouter", "@evenkeel/cli"]
 ] as const
 
 const allowed = [
@@ -57,7 +58,8 @@ const allowed = [
   ["openrouter", "effect/http"],
   ["ai", "@evenkeel/openrouter"],
   ["testkit", "@evenkeel/core"],
-  ["gateway", "@evenkeel/openrouter"]
+  ["gateway", "@evenkeel/openrouter"],
+  ["cli", "@evenkeel/testkit"]
 ] as const
 
 describe("the direction of dependencies", () => {
