@@ -13,6 +13,7 @@ import { createRequire } from "node:module"
 import { batch } from "./commands/batch.ts"
 import { explain } from "./commands/explain.ts"
 import { keys } from "./commands/keys.ts"
+import { serve } from "./commands/serve.ts"
 import { simulate } from "./commands/simulate.ts"
 import { codes, Ended, told } from "./internal/exit.ts"
 
@@ -20,7 +21,7 @@ export const evenkeel = CliCommand.make("evenkeel").pipe(
   CliCommand.withDescription(
     "Spreads LLM requests over many OpenRouter keys. Keys come from OPENROUTER_KEYS (a list), OPENROUTER_API_KEY, or OPENROUTER_KEY_1 and so on; OPENROUTER_BASE_URL names another address."
   ),
-  CliCommand.withSubcommands([batch, keys, explain, simulate]),
+  CliCommand.withSubcommands([batch, keys, explain, serve, simulate]),
   CliCommand.withExamples([
     { command: "evenkeel batch requests.jsonl --out answers.jsonl", description: "Many requests, resumable" },
     { command: "evenkeel keys", description: "What each key has left" },

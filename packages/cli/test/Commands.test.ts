@@ -148,10 +148,31 @@ describe("evenkeel simulate", () => {
   )
 })
 
+describe("evenkeel serve", () => {
+  it.live("refuses what would open the keys to everybody, and a port that is taken", () =>
+    Effect.gen(function* () {
+      const { baseUrl } = yield* Simulator.Simulator
+      const env = yield* environment
+      for (const [args, expected] of [
+        [["--host", "0.0.0.0"], /EVENKEEL_TOKENS/],
+        [["--allow-origin", "*"], /allow-origin|allowedOrigins/],
+        [["--port", new URL(baseUrl).port], /port|EADDRINUSE/]
+      ] as const) {
+        const { code, stderr } = yield* cli(["serve", ...args], env)
+        assert.strictEqual(code, 2, stderr)
+        assert.match(stderr, expected)
+      }
+      const short = yield* cli(["serve"], { ...env, EVENKEEL_TOKENS: "too-short" })
+      assert.strictEqual(short.code, 2)
+      assert.notInclude(short.stderr, "too-short")
+    }).pipe(Effect.provide(Simulator.layer()))
+  )
+})
+
 describe("evenkeel", () => {
   it.live("helps, and names what is wrong with a flag", () =>
     Effect.gen(function* () {
-      for (const command of ["batch", "keys", "explain", "simulate"]) {
+      for (const command of ["batch", "keys", "explain", "serve", "simulate"]) {
         const { code, stdout } = yield* cli([command, "--help"])
         assert.strictEqual(code, 0)
         assert.include(stdout, "EXAMPLES")

@@ -167,4 +167,38 @@ describe("evenkeel as a process", () => {
       }).pipe(Effect.provide(Simulator.layer({ latency: 5 })), Effect.scoped),
     60_000
   )
+
+  it.live(
+    "serves until it is told to stop, and lets what is in work finish",
+    () =>
+      Effect.gen(function* () {
+        const token = "a-token-for-this-test"
+        const env = { ...(yield* environment), EVENKEEL_TOKENS: token }
+        const { child, ended } = start(["serve", "--port", "0"], env)
+        const line = yield* Effect.promise(
+          () => new Promise<string>((told) => child.stdout.once("data", (chunk) => told(String(chunk))))
+        )
+        const url = /^Listening on (http:\/\/127\.0\.0\.1:\d+\/v1)\n$/.exec(line)?.[1]
+        const ask = (headers: Readonly<Record<string, string>>) =>
+          fetch(`${url}/chat/completions`, {
+            method: "POST",
+            headers: { "content-type": "application/json", ...headers },
+            body: JSON.stringify({
+              model: "openai/gpt-4o-mini",
+              messages: [{ role: "user", content: "Name a knot." }]
+            })
+          })
+        assert.strictEqual((yield* Effect.promise(() => ask({}))).status, 401)
+        const answer = ask({ authorization: `Bearer ${token}` })
+        yield* inFlight
+        child.kill("SIGTERM")
+        const response = yield* Effect.promise(() => answer)
+        assert.strictEqual(response.status, 200)
+        assert.include(yield* Effect.promise(() => response.text()), "Name a knot.")
+        const { code, stderr } = yield* Effect.promise(() => ended)
+        assert.strictEqual(code, 143, stderr)
+        assert.strictEqual(stderr, "")
+      }).pipe(Effect.provide(Simulator.layer({ latency: 500 }))),
+    60_000
+  )
 })

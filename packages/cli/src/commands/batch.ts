@@ -66,16 +66,8 @@ const flags = {
     Flag.withDefault(16)
   ),
   selector: Flags.selector,
-  retries: Flags.whole("retries", 0, 100).pipe(
-    Flag.withDescription(
-      "Repetitions of one request on faults that time cures, 0 to 100; 3 by default. Other keys are tried besides"
-    ),
-    Flag.withDefault(3)
-  ),
-  timeout: Flags.duration("timeout").pipe(
-    Flag.withDescription("The deadline of one request, over all its attempts and waits; 10m by default"),
-    Flag.withDefault(Duration.minutes(10))
-  ),
+  retries: Flags.retries,
+  timeout: Flags.timeout,
   maxWait: Flags.duration("max-wait").pipe(
     Flag.withDescription("The longest that one request waits for a key that cannot serve yet; 5m by default"),
     Flag.withDefault(Duration.minutes(5))

@@ -73,3 +73,15 @@ export const duration = (name: string) =>
       )
     })
   )
+
+export const retries = whole("retries", 0, 100).pipe(
+  Flag.withDescription(
+    "Repetitions of one request on faults that time cures, 0 to 100; 3 by default. Other keys are tried besides"
+  ),
+  Flag.withDefault(3)
+)
+
+export const timeout = duration("timeout").pipe(
+  Flag.withDescription("The deadline of one request, over all its attempts and waits; 10m by default"),
+  Flag.withDefault(Duration.minutes(10))
+)

@@ -39,10 +39,10 @@ export const layer = (settings: Settings) =>
         Layer.provideMerge(pool)
       )
     )
-  ).pipe(Layer.provide(settingsFrom(settings.envFile)))
+  ).pipe(Layer.provide(configuration(settings)))
 
-/** The environment goes before a file, so that a shell can change what a project has set. */
-const settingsFrom = (envFile: Option.Option<string>) =>
+/** Settings. The environment goes before a file, so that a shell can change what a project has set. */
+export const configuration = ({ envFile }: Source) =>
   Option.match(envFile, {
     onNone: () => Layer.empty,
     onSome: (path) => ConfigProvider.layerAdd(ConfigProvider.fromDotEnv({ path }))

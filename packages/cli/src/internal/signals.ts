@@ -1,5 +1,6 @@
 /**
- * Signals: the first one lets a command that asked for it finish what is under way, the next one interrupts it.
+ * Signals: the first one lets a command that asked for it finish what is under way, the next one interrupts it, and one more
+ * ends the process, whatever it still has to put in order.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -39,10 +40,14 @@ export const runMain = <A, E>(program: Effect.Effect<A, E, Signals>): void => {
     ).pipe(Effect.map(Deferred.await))
   })
   const run = Runtime.makeRunMain(({ fiber, teardown }) => {
+    let interrupted = false
     const on = (signal: Signal) => {
-      // The first signal is told to who listens; any later one ends the command.
+      if (interrupted) process.exit(codeOf(signal))
       if (last === undefined && listener !== undefined) Deferred.doneUnsafe(listener, Effect.succeed(signal))
-      else fiber.interruptUnsafe(fiber.id)
+      else {
+        interrupted = true
+        fiber.interruptUnsafe(fiber.id)
+      }
       last = signal
     }
     const handlers = (["SIGINT", "SIGTERM"] as const).map((signal) => [signal, () => on(signal)] as const)
