@@ -222,6 +222,24 @@ describe("evenkeel batch", () => {
     )
   )
 
+  it.live.skipIf(!existsSync("/dev/full"))("a full disk loses no answer", () => {
+    const { answered, layer } = counting({ latency: [1, 20] })
+    return Effect.gen(function* () {
+      const files = yield* folder
+      const env = yield* environment
+      const input = files.write("in.jsonl", prompts(40))
+      const args = ["batch", input, "--journal", files.path("journal"), "-q", "-c", "8"]
+      const full = yield* cli([...args, "-o", "/dev/full", "--restart"], env)
+      assert.strictEqual(full.code, 5, full.stderr)
+      // What was in flight is waited for, and in the journal.
+      assert.isBelow(answered.size, 40)
+      const rest = yield* cli([...args, "-o", files.path("out.jsonl")], env)
+      assert.strictEqual(rest.code, 0, rest.stderr)
+      assert.strictEqual(files.read("out.jsonl").length, 40)
+      assert.isTrue([...answered.values()].every((times) => times === 1))
+    }).pipe(Effect.provide(layer), Effect.scoped)
+  })
+
   it.live("stops when no key is of use any more, and says why", () =>
     withSimulator(
       Effect.gen(function* () {
@@ -395,7 +413,7 @@ describe("evenkeel batch, with much to do", () => {
     "keeps the order and the memory of a long input",
     () => {
       const { answered, layer } = counting({ logSize: 1 })
-      const count = 2000
+      const count = 1000
       return Effect.gen(function* () {
         const files = yield* folder
         const input = files.write("in.jsonl", prompts(count))

@@ -95,6 +95,33 @@ describe("evenkeel as a process", () => {
   )
 
   it.live(
+    "interrupted while requests wait for the budget, it ends nevertheless",
+    () =>
+      Effect.gen(function* () {
+        const files = yield* folder
+        const input = files.write("in.jsonl", prompts(10))
+        // Enough for one at a time.
+        const args = [
+          "batch",
+          input,
+          "-o",
+          files.path("out.jsonl"),
+          "--max-tokens",
+          "5",
+          "--budget",
+          "0.00003"
+        ]
+        const { child, ended } = start([...args, "-c", "4"], yield* environment)
+        yield* inFlight
+        child.kill("SIGINT")
+        const { code, stderr } = yield* Effect.promise(() => ended)
+        assert.strictEqual(code, 130, stderr)
+        assert.match(stderr, /1 answered, 0 failed, 9 not sent/)
+      }).pipe(Effect.provide(Simulator.layer({ latency: 1000 })), Effect.scoped),
+    60_000
+  )
+
+  it.live(
     "interrupted twice, it ends at once",
     () =>
       Effect.gen(function* () {

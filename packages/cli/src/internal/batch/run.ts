@@ -47,21 +47,39 @@ export const make = Effect.fnUntraced(function* (
 
   const send = Effect.fnUntraced(function* (request: Request, restore: Restore) {
     const hold = plan.boundOf(request)
-    if (budget !== undefined && !(yield* restore(budget.acquire(hold)))) yield* stop({ _tag: "Budget" })
-    if (yield* Deferred.isDone(stopped)) return yield* Effect.fail(notSent)
-    yield* journal.begin(request)
-    tally.inFlight++
+    if (budget !== undefined && !(yield* restore(budget.acquire(hold)))) {
+      yield* stop({ _tag: "Budget" })
+      return yield* Effect.fail(notSent)
+    }
+    let spent = 0
+    const held = Effect.gen(function* () {
+      if (yield* Deferred.isDone(stopped)) return yield* Effect.fail(notSent)
+      yield* journal.begin(request)
+      // Until it is known better: it may be billed as soon as it is sent.
+      spent = hold
+      const done = yield* answer(request, restore)
+      yield* journal.end(request, done)
+      spent = done.cost + done.unknown * hold
+      return done
+    })
+    // Whatever becomes of it, its hold is given back: others wait for that.
+    return yield* Effect.ensuring(
+      held,
+      Effect.sync(() => budget?.settle(hold, spent))
+    )
+  })
+
+  const answer = Effect.fnUntraced(function* (request: Request, restore: Restore) {
     const from = yield* Clock.currentTimeMillis
     let lease: Lease.Lease | undefined
+    tally.inFlight++
     const exit = yield* openrouter
       .chat(request.body, { onAnswer: (answered) => void (lease = answered) })
       .pipe(restore, Effect.exit)
     tally.inFlight--
-    // The batch itself is interrupted: the journal has it as begun.
+    // If it is the batch itself that is interrupted, the journal has the request as begun.
     if (exit._tag === "Failure") yield* restore(Effect.void)
     const done = settled(request, exit, lease, (yield* Clock.currentTimeMillis) - from)
-    yield* journal.end(request, done)
-    budget?.settle(hold, done.cost + done.unknown * hold)
     tally.cost += done.cost
     tally[done.ok ? "succeeded" : "failed"]++
     const useless = noKeyLeft(exit)
@@ -79,6 +97,15 @@ export const make = Effect.fnUntraced(function* (
       Stream.catch((error) => Stream.fromEffectDrain(stop({ _tag: "Input", error }))),
       Stream.interruptWhen(Deferred.await(stopped))
     )
+    // An output that cannot be written is no reason to drop what is in flight: the journal has its answers.
+    let writable = true
+    const write = (effect: Effect.Effect<void, PlatformError>) =>
+      writable
+        ? Effect.catch(effect, (error) => {
+            writable = false
+            return stop({ _tag: "File", error })
+          })
+        : Effect.void
     // Nothing that has come, and may have been paid for, is lost between its coming and the journal.
     const one = (request: Request) =>
       Effect.uninterruptibleMask((restore) =>
@@ -89,14 +116,13 @@ export const make = Effect.fnUntraced(function* (
         if (result._tag === "Success") {
           const [request, done] = result.success
           through(done)
-          return output.done(request.line)
+          return write(output.done(request.line))
         }
         const error = result.failure
         if (error._tag === "NotSent") return Effect.void
         return error._tag === "PlatformError" ? stop({ _tag: "File", error }) : Effect.die(error)
       }),
-      Effect.andThen(output.finish),
-      Effect.catchTag("PlatformError", (error) => stop({ _tag: "File", error }))
+      Effect.andThen(Effect.suspend(() => write(output.finish)))
     )
     return (yield* Deferred.isDone(stopped)) ? yield* Deferred.await(stopped) : undefined
   })
