@@ -7,8 +7,8 @@ import type { PlatformError } from "effect/PlatformError"
 import { fileURLToPath } from "node:url"
 import * as Lab from "./Lab.ts"
 
-/** Beside `src` and `dist` alike. */
-const folder = fileURLToPath(new URL("../scenarios/", import.meta.url))
+/** The sources are shipped, and `dist` stands beside them. */
+const folder = fileURLToPath(new URL("../src/scenarios/", import.meta.url))
 
 /**
  * The names of the scenarios that come with the lab, in the order of the alphabet.
