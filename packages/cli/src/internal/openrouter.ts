@@ -29,7 +29,7 @@ export interface Settings extends Source {
 export const layer = (settings: Settings) =>
   Layer.unwrap(
     Effect.map(endpoint(settings), ({ options, pool }) =>
-      OpenRouter.layerWith({ ...settings.openrouter, ...options }).pipe(
+      OpenRouter.layerWith({ ...options, ...settings.openrouter }).pipe(
         Layer.provide([
           Selectors.layers[settings.selector],
           Retry.layer(settings.retry),
