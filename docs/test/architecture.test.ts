@@ -47,7 +47,8 @@ const forbidden = [
   ["ai", "@evenkeel/retry"],
   ["openrouter", "@evenkeel/least-in-flight"],
   ["testkit", "@evenkeel/openrouter"],
-  ["gateway", "@evenkeel/retry"]
+  ["gateway", "@evenkeel/retry"],
+  ["openrouter", "@evenkeel/cli"]
 ] as const
 
 const allowed = [
@@ -58,7 +59,8 @@ const allowed = [
   ["openrouter", "effect/http"],
   ["ai", "@evenkeel/openrouter"],
   ["testkit", "@evenkeel/core"],
-  ["gateway", "@evenkeel/openrouter"]
+  ["gateway", "@evenkeel/openrouter"],
+  ["cli", "@evenkeel/testkit"]
 ] as const
 
 describe("the direction of dependencies", () => {

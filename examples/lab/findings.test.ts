@@ -1,4 +1,5 @@
 // What the lab finds about the strategies that are shipped: the reasons for their defaults.
+import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { CircuitBreaker } from "@evenkeel/circuit-breaker"
 import { Selector } from "@evenkeel/core"
@@ -6,13 +7,11 @@ import { CreditAware } from "@evenkeel/credit-aware"
 import { LeastInFlight } from "@evenkeel/least-in-flight"
 import { Retry } from "@evenkeel/retry"
 import { RoundRobin } from "@evenkeel/round-robin"
-import { Lab } from "@evenkeel/testkit"
+import { Lab, Scenarios } from "@evenkeel/testkit"
 import { Effect, Layer } from "effect"
-import { readFileSync } from "node:fs"
 import { policies } from "./strategies.ts"
 
-const shipped = (name: string): Effect.Effect<Lab.Scenario, Lab.InvalidScenario> =>
-  Lab.decode(JSON.parse(readFileSync(`${import.meta.dirname}/scenarios/${name}.json`, "utf8")))
+const shipped = (name: string) => Effect.provide(Scenarios.load(name), NodeFileSystem.layer)
 
 /** The reports of a scenario by the names of the strategies. */
 const simulate = Effect.fnUntraced(function* <Name extends string>(

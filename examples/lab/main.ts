@@ -3,31 +3,11 @@
  * or the page of the documentation.
  */
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Lab } from "@evenkeel/testkit"
+import { Lab, Scenarios } from "@evenkeel/testkit"
 import { Clock, Console, Effect, FileSystem, Option, Path } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { page, section, unguarded, withoutGuard } from "./page.ts"
 import { policies, strategies } from "./strategies.ts"
-
-const folder = `${import.meta.dirname}/scenarios`
-
-const shipped = Effect.gen(function* () {
-  const fs = yield* FileSystem.FileSystem
-  const files = yield* fs.readDirectory(folder)
-  return files.map((file) => file.replace(/\.json$/, "")).toSorted()
-})
-
-/** A scenario by the name of a shipped one, or by the path of a file. */
-const load = Effect.fnUntraced(function* (name: string) {
-  const fs = yield* FileSystem.FileSystem
-  const path = name.endsWith(".json") ? name : `${folder}/${name}.json`
-  const text = yield* fs.readFileString(path)
-  const data = yield* Effect.try({
-    try: () => JSON.parse(text) as unknown,
-    catch: () => new Lab.InvalidScenario({ field: path, problem: "Expected a record as JSON" })
-  })
-  return yield* Lab.decode(data)
-})
 
 /** Under all strategies, guarded by the policies or not. */
 const simulate = Effect.fnUntraced(function* (scenario: Lab.Scenario, seed: string, bare: boolean) {
@@ -53,7 +33,7 @@ const drawCharts = Effect.fnUntraced(function* (folder: string, reports: Readonl
 const writePage = Effect.fnUntraced(function* (folder: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const scenarios = yield* Effect.forEach(yield* shipped, load)
+  const scenarios = yield* Effect.forEach(yield* Scenarios.names, Scenarios.load)
   const guarded = scenarios.flatMap((scenario) =>
     scenario.name === "black-hole" ? [scenario, withoutGuard(scenario)] : [scenario]
   )
@@ -101,9 +81,9 @@ const command = Command.make("lab", flags, ({ bare, docs, json, scenarios, seed,
       ? yield* Lab.trace(yield* fs.readFileString(trace.value))
       : undefined
     const reports = yield* Effect.forEach(
-      scenarios.length === 0 ? yield* shipped : scenarios,
+      scenarios.length === 0 ? yield* Scenarios.names : scenarios,
       Effect.fnUntraced(function* (name) {
-        const written = yield* load(name)
+        const written = yield* Scenarios.load(name)
         const scenario =
           replayed === undefined
             ? written

@@ -107,7 +107,7 @@ export const page = (reports: ReadonlyArray<Lab.Report>): string =>
 
 What each [strategy](../strategies.md) makes of the same traffic. The pool, the balancer, the strategies, retries and circuit
 breakers are the real ones with their defaults; requests, accounts and time are simulated. The
-[scenarios](../../examples/lab/scenarios) are data, and so can [your own traffic be](../testing.md#the-lab). In the root of the
+[scenarios](../../packages/testkit/src/scenarios) are data, and so can [your own traffic be](../testing.md#the-lab). In the root of the
 repository, this writes the page and its charts again:
 
 \`\`\`sh

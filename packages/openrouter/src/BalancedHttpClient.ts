@@ -65,6 +65,8 @@ export interface CallOptions extends Pick<
 > {
   /** Models to ask in place of the request's own, instead of those that the options name for it; `[]` for none. */
   readonly fallbacks?: ReadonlyArray<string> | undefined
+  /** Told which use answered, and so on which key and after how many others (`context.attempt`). It must be quick. */
+  readonly onAnswer?: ((lease: Lease.Lease) => void) | undefined
 }
 
 /**

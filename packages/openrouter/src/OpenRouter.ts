@@ -91,7 +91,8 @@ export interface Options {
 
 /**
  * What one call may ask for itself: `timeout` and `maxWait`, its `priority` among those that wait, `fallbacks`, the
- * `estimate` of its cost, an `affinity`, a `filter`. Default: as the request and the options say.
+ * `estimate` of its cost, an `affinity`, a `filter`, and who is told which key answered. Default: as the request and the
+ * options say.
  */
 export type CallOptions = BalancedHttpClient.CallOptions
 
@@ -200,7 +201,10 @@ export const make = Effect.fnUntraced(function* (
   ): Effect.Effect<A, CallError> =>
     Effect.matchEffect(send(request, facts, options), {
       onFailure: (error) => Effect.fail(failureOf(error)),
-      onSuccess: (sent) => decoded(sent, decode)
+      onSuccess: (sent) => {
+        options?.onAnswer?.(sent.lease)
+        return decoded(sent, decode)
+      }
     })
 
   const post = (template: HttpClientRequest.HttpClientRequest, body: unknown): Prepared => {
@@ -238,6 +242,7 @@ export const make = Effect.fnUntraced(function* (
             send(prepared.request, prepared.facts, options, scope),
             failureOf
           )
+          options?.onAnswer?.(sent.lease)
           return sent.stream === undefined
             ? Stream.fromEffect(Effect.map(decoded(sent, ChatResponse.decode), chunkOf))
             : chunksOf(sent.stream, sent.lease.key.id)

@@ -257,3 +257,26 @@ describe("the types", () => {
     void [hello].map(chat)
   })
 })
+
+describe("who answered", () => {
+  it.live("is told of every kind of call, with the uses before it, and not of a call that failed", () =>
+    streaming({ retry: impatient() }, function* ({ openrouter, simulator }) {
+      const told: Array<readonly [key: string, attempt: number]> = []
+      const onAnswer: NonNullable<OpenRouter.CallOptions["onAnswer"]> = ({ context, key }) =>
+        void told.push([key.id, context.attempt])
+      yield* simulator.fault({ match: { key: "a" }, times: 1, action: errors.revoked() })
+      yield* openrouter.chat(hello, { onAnswer })
+      yield* Stream.runDrain(openrouter.chatStream(prompt, { onAnswer }))
+      const embedding = { model: "openai/text-embedding-3-small", input: "hello" }
+      yield* openrouter.embeddings(embedding, { onAnswer })
+      assert.deepStrictEqual(told, [
+        ["b", 1],
+        ["b", 0],
+        ["b", 0]
+      ])
+      yield* simulator.fault({ action: errors.moderation403() })
+      yield* Effect.flip(openrouter.chat(hello, { onAnswer }))
+      assert.strictEqual(told.length, 3)
+    })
+  )
+})

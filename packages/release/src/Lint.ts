@@ -10,7 +10,8 @@ import { commands, entryPoints, type Tarball } from "./Tarball.ts"
 
 const allowed = [
   /^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
-  /^src\/.*\.ts$/,
+  // Sources, and data that they read.
+  /^src\/.*\.(?:ts|json)$/,
   /^dist\/.*\.(?:js|d\.ts)(?:\.map)?$/,
   /^assets\/[^/]+\.(?:json|yml)$/
 ]

@@ -17,7 +17,7 @@ import type { MetricName } from "./internal/lab/metricNames.ts"
 import type { StrategyReport } from "./internal/lab/recorder.ts"
 import { run } from "./internal/lab/run.ts"
 import * as Schemas from "./internal/lab/scenario.ts"
-import { table as tabled } from "./internal/lab/table.ts"
+import { columns as columnsOf, type Column, table as tabled } from "./internal/lab/table.ts"
 
 export { InvalidScenario } from "./internal/lab/check.ts"
 export type { FaultReport } from "./internal/lab/faultTimes.ts"
@@ -25,6 +25,7 @@ export type { MetricName } from "./internal/lab/metricNames.ts"
 export type { KeyReport, StrategyReport } from "./internal/lab/recorder.ts"
 export type { TraceEntry } from "./internal/lab/scenario.ts"
 export type { Percentiles } from "./internal/lab/statistics.ts"
+export type { Column } from "./internal/lab/table.ts"
 
 /**
  * The schema of a scenario: who asks, when and for what, over which keys, and what goes wrong meanwhile.
@@ -172,6 +173,12 @@ export const trace = (
   jsonl: string
 ): Effect.Effect<ReadonlyArray<Schemas.TraceEntry>, Check.InvalidScenario> =>
   Effect.suspend(() => Effect.fromResult(Check.trace(jsonl)))
+
+/**
+ * The report as columns, for a table of your own; columns in which all are alike are left out, unless the scenario is about
+ * them.
+ */
+export const columns = (report: Report): ReadonlyArray<Column> => columnsOf(report.strategies, report.shows)
 
 /**
  * The report as a table in Markdown. The best of each column is bold; columns in which all are alike are left out,

@@ -83,6 +83,7 @@ export type {
   SimulatorSnapshot
 } from "./internal/simulator/records.ts"
 export { InvalidOptions } from "./internal/simulator/settings.ts"
+export { type Scenario, scenarios } from "./internal/simulator/scenarios.ts"
 export type { WireError } from "./internal/simulator/wire.ts"
 export * as errors from "./internal/simulator/allErrors.ts"
 

@@ -1,12 +1,12 @@
 /**
- * What the command simulates: keys and accounts, and the faults that happen to them.
+ * Days to simulate: keys and accounts, and the faults that happen to them.
  */
 import * as actions from "./actions.ts"
 import * as errors from "./allErrors.ts"
 import type { FaultRule } from "./faults.ts"
 import type { SimulatorKey, SimulatorOptions } from "./options.ts"
 
-/** A scenario of the command. */
+/** A day to simulate. The faults are added once the simulator runs. */
 export interface Scenario {
   readonly options: Pick<SimulatorOptions, "accounts" | "keys">
   readonly faults: ReadonlyArray<FaultRule>
@@ -58,5 +58,5 @@ const badDay = (count: number): Scenario => {
   }
 }
 
-/** The scenarios by the name the command knows them by. */
+/** Days to simulate by name, for a number of keys: on a steady one nothing goes wrong, on a bad one much does. */
 export const scenarios = { steady, "bad-day": badDay } as const
