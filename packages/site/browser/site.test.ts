@@ -116,7 +116,7 @@ describe.skipIf(executablePath === undefined)("the docs site in a browser", () =
   ])("a search for %s finds it", async (words, title) => {
     await page.setViewportSize(desk)
     await open("/start.html")
-    await page.keyboard.press("Control+K")
+    await page.keyboard.press("Control+k")
     await page.locator("#localsearch-input").fill(words)
     const found = page.locator(".VPLocalSearchBox .result", { hasText: title }).first()
     await found.click()
