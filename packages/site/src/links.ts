@@ -59,6 +59,8 @@ const isFile = (path: string): boolean => statSync(join(root, path)).isFile()
 
 /** The link of the site for one of the repository. Throws where it leads nowhere. */
 export const linkOf = (from: string, href: string, slug: (heading: string) => string): string => {
+  // Within a page, and those of the headings themselves, by which the search finds its way.
+  if (href.startsWith("#")) return href
   const target = targetOf(from, href)
   switch (target.kind) {
     case "dead":

@@ -46,7 +46,7 @@ describe("pages", () => {
     const links = {
       "credit.md": "/credit.md",
       "strategies.md#affinity": "/strategies.md#affinity",
-      "#secrets": "/keys.md#secrets",
+      "#secrets": "#secrets",
       "../README.md": "/index.md",
       "../packages/core": "/packages/core.md",
       "../packages/testkit#the-lab": "/packages/testkit.md#the-lab",
