@@ -44,6 +44,8 @@ export default defineConfig({
   },
   // A page loads in an instant; nobody should load all that it links to.
   router: { prefetchLinks: false },
+  // The index of the search is one piece, and loaded when somebody searches.
+  vite: { build: { chunkSizeWarningLimit: 2000 } },
   buildEnd: ({ outDir }) => checkAnchors(outDir),
   themeConfig: {
     nav: [

@@ -29,7 +29,12 @@ const filesIn = (path: string): ReadonlyArray<string> =>
         .toSorted((a, b) => Number(a.isDirectory()) - Number(b.isDirectory()) || a.name.localeCompare(b.name))
         .flatMap(({ name }) => filesIn(posix.join(path, name)))
 
-const languages: Readonly<Record<string, string>> = { ".ts": "ts", ".json": "json", ".jsonl": "json", ".yml": "yaml" }
+const languages: Readonly<Record<string, string>> = {
+  ".ts": "ts",
+  ".json": "json",
+  ".jsonl": "json",
+  ".yml": "yaml"
+}
 
 /** A Markdown file is a page of its own; all others are shown. */
 const show = (folder: string, file: string): string => {
