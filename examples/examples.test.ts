@@ -64,6 +64,15 @@ describe("examples", () => {
     }).pipe(Effect.provide(Simulator.layer({ completion })))
   })
 
+  it.live("several accounts draw what each fault takes out", () =>
+    Effect.gen(function* () {
+      const printed = yield* run("several-accounts/main.ts")
+      assert.include(printed, "acme is throttled: 12 of 12 answered")
+      assert.match(printed, /boreas-1 .* 1 refused  account exhausted/)
+      assert.notInclude(printed, "sk-or-v1")
+    })
+  )
+
   it.live("a selector of one's own says who serves", () =>
     Effect.gen(function* () {
       assert.match(yield* run("custom-selector/main.ts"), /: (day|night) serves\n$/)

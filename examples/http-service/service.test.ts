@@ -2,9 +2,11 @@ import { NodeHttpClient, NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { KeyPool } from "@evenkeel/core"
 import { Simulator } from "@evenkeel/testkit"
-import { ConfigProvider, Effect, Layer } from "effect"
+import { ConfigProvider, Effect, Layer, Redacted } from "effect"
 import { HttpClient, HttpClientRequest, HttpServer } from "effect/http"
+import { spawn } from "node:child_process"
 import { createServer } from "node:http"
+import { join } from "node:path"
 import { service } from "./service.ts"
 
 const simulator = Simulator.layer({ keys: [{ name: "a" }, { name: "b" }] })
@@ -56,5 +58,47 @@ describe("an HTTP service on many keys", () => {
       assert.isAtLeast(Number(response.headers["retry-after"]), 1)
       assert.include(yield* response.text, "a rejected until")
     }).pipe(Effect.provide(live))
+  )
+
+  /** The program as its reader starts it, and the address that it says it listens on. */
+  const started = Effect.gen(function* () {
+    const { baseUrl, keys } = yield* Simulator.Simulator
+    const secrets = keys.map(({ secret }) => Redacted.value(secret))
+    const child = yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        spawn(process.execPath, ["--conditions=@evenkeel/source", join(import.meta.dirname, "main.ts")], {
+          env: { ...process.env, OPENROUTER_BASE_URL: baseUrl, OPENROUTER_KEYS: secrets.join(","), PORT: "0" }
+        })
+      ),
+      (child) => Effect.sync(() => child.kill("SIGKILL"))
+    )
+    const address = yield* Effect.promise(
+      () =>
+        new Promise<string | undefined>((resolve) => {
+          let printed = ""
+          child.stdout.on("data", (data) => {
+            printed += String(data)
+            const found = /http:\/\/127\.0\.0\.1:\d+/.exec(printed)
+            if (found !== null) resolve(found[0])
+          })
+          child.on("exit", () => resolve(undefined))
+        })
+    )
+    return { address, child }
+  })
+
+  it.live(
+    "runs by its command, and ends when it is told to",
+    () =>
+      Effect.gen(function* () {
+        const { address, child } = yield* started
+        assert.isDefined(address)
+        const keys = yield* Effect.promise(async () => (await fetch(`${address}/keys`)).json())
+        assert.lengthOf(keys.keys, 2)
+        const ended = Effect.promise(() => new Promise((resolve) => child.on("exit", resolve)))
+        child.kill("SIGTERM")
+        yield* ended
+      }).pipe(Effect.scoped, Effect.provide(simulator)),
+    60_000
   )
 })

@@ -63,6 +63,7 @@ import * as Routes from "./internal/simulator/routes.ts"
 import { type InvalidOptions, make as makeSettings } from "./internal/simulator/settings.ts"
 import { make as makeState, type State } from "./internal/simulator/state.ts"
 
+/** What a fault rule does to a request: an error status, or a way in which an answer goes wrong after its 200. */
 export * as actions from "./internal/simulator/actions.ts"
 export type { FaultAction, InnerError } from "./internal/simulator/actions.ts"
 export type { CompletionRequest, CompletionResult, ToolCall } from "./internal/simulator/answer.ts"
@@ -85,6 +86,7 @@ export type {
 export { InvalidOptions } from "./internal/simulator/settings.ts"
 export { type Scenario, scenarios } from "./internal/simulator/scenarios.ts"
 export type { WireError } from "./internal/simulator/wire.ts"
+/** OpenRouter's errors, to be used as actions of fault rules. */
 export * as errors from "./internal/simulator/allErrors.ts"
 
 /** A scripted fault that has been added. */

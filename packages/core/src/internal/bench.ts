@@ -11,6 +11,7 @@ export interface Cooldown {
   readonly max: Duration.Input
 }
 
+/** The cooldown for each reason of a fault. */
 export type Cooldowns = Readonly<Record<FaultReason, Cooldown>>
 
 export const defaultCooldowns: Cooldowns = {

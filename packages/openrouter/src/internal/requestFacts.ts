@@ -4,6 +4,7 @@
 import type { HttpClientRequest } from "effect/http"
 import { record } from "./classifier/facts.ts"
 
+/** What the body of a request says that matters to the choice of its key; `undefined` where it says nothing. */
 export interface RequestFacts {
   readonly upstream: string | undefined
   readonly affinity: string | undefined

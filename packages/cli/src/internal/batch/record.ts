@@ -99,9 +99,16 @@ const failure = (cause: Cause.Cause<OpenRouter.CallError>): Failure => {
   const { error } = fail
   const { attempts, message } = error
   if (error._tag !== "OpenRouterError") {
-    const code = error._tag === "NoEligibleKey" ? "no-eligible-key" : "deadline-exceeded"
-    const cutOff = error._tag === "DeadlineExceeded" ? error.inFlight : undefined
-    return { code, message, status_code: null, retry_at: instant(error.retryAt) ?? null, attempts, cutOff }
+    const retryAt = error._tag === "PermitLost" ? undefined : error.retryAt
+    const retry_at = instant(retryAt) ?? null
+    return {
+      code: refusals[error._tag],
+      message,
+      status_code: null,
+      retry_at,
+      attempts,
+      cutOff: cutOffOf(error)
+    }
   }
   const { reason } = error
   const answered = reason._tag === "Answered"
@@ -113,6 +120,23 @@ const failure = (cause: Cause.Cause<OpenRouter.CallError>): Failure => {
     retry_at: null,
     attempts,
     cutOff: undefined
+  }
+}
+
+const refusals = {
+  NoEligibleKey: "no-eligible-key",
+  DeadlineExceeded: "deadline-exceeded",
+  PermitLost: "permit-lost"
+} as const
+
+const cutOffOf = (error: Exclude<OpenRouter.CallError, { readonly _tag: "OpenRouterError" }>) => {
+  switch (error._tag) {
+    case "NoEligibleKey":
+      return undefined
+    case "DeadlineExceeded":
+      return error.inFlight
+    case "PermitLost":
+      return error.keyId
   }
 }
 

@@ -10,6 +10,7 @@ import { statusOfWord } from "./words.ts"
 
 export { errorIn, record } from "./errorIn.ts"
 
+/** What the rows of the classifier see of a failure. Texts that the answer does not have are "". */
 export interface Facts {
   /** What the rows go by: the HTTP status, or the code in the body where the HTTP status says 200. */
   readonly status: number

@@ -5,6 +5,7 @@
 import type { Fault, Scenario } from "./scenario.ts"
 import { round } from "./statistics.ts"
 
+/** How a strategy lived through one fault of a scenario; times are seconds of the scenario. */
 export interface FaultReport {
   /** The key or the account at fault; `upstream` for all. */
   readonly on: string

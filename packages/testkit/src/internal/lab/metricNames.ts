@@ -26,4 +26,5 @@ export const metricNames = [
   "mostInFlight"
 ] as const
 
+/** The name of a measure that a chart may show. */
 export type MetricName = (typeof metricNames)[number]
