@@ -190,7 +190,7 @@ export class Domains {
     for (const { within } of unowned) this.options.publish({ _tag: "Readmitted", scope, id, within })
     if (domain === undefined || (domain.bench === undefined && domain.partial === undefined))
       return unowned.length > 0
-    for (const within of [...(domain.partial?.keys() ?? [])]) this.clear(domain, within, nowMillis)
+    for (const within of Array.from(domain.partial?.keys() ?? [])) this.clear(domain, within, nowMillis)
     if (domain.bench !== undefined) this.clear(domain, undefined, nowMillis)
     this.options.changed()
     return true
