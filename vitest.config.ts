@@ -1,12 +1,27 @@
 import { defineConfig } from "vitest/config"
+import type { Reporter } from "vitest/node"
 
 // Packages resolve to their sources through this export condition, so no build comes before a test.
 const conditions = ["@evenkeel/source", "node", "import", "module", "default"]
+
+/** What is skipped for want of a server is told by name; what a filter left out is not. */
+let filtered = false
+const skipped: Reporter = {
+  onInit({ config }) {
+    filtered = config.testNamePattern !== undefined
+  },
+  onTestRunEnd(modules) {
+    for (const { children, relativeModuleId } of modules)
+      for (const { fullName, options } of children.allTests("skipped"))
+        if (!filtered && options.mode === "skip") console.log(`skipped: ${relativeModuleId} > ${fullName}`)
+  }
+}
 
 export default defineConfig({
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
     include: ["packages/*/test/**/*.test.ts", "examples/**/*.test.ts", "docs/test/**/*.test.ts"],
+    reporters: ["default", skipped],
     testTimeout: 30_000,
     hookTimeout: 60_000
   }
