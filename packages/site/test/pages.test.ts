@@ -31,6 +31,13 @@ describe("pages", () => {
     })
   }
 
+  it("no page is left in the middle of a merge", () => {
+    assert.deepStrictEqual(
+      written.filter((path) => /^(<{7}|>{7}) /m.test(textOf(path))),
+      []
+    )
+  })
+
   it("a link that leads nowhere is found", () => {
     assert.deepStrictEqual(targetOf("docs/keys.md", "no-such-page.md"), { kind: "dead" })
     assert.deepStrictEqual(targetOf("docs/keys.md", "../../outside.md"), { kind: "dead" })
