@@ -249,7 +249,15 @@ describe("Explain", () => {
       for (let n = 0; n < 10; n++) yield* Effect.yieldNow
       assert.deepStrictEqual(error.keys, keys as never)
       assert.deepStrictEqual(events, [
-        { _tag: "Refused", at: 0, upstream: undefined, attempts: 0, keys: keys as never, retryAt }
+        { _tag: "Refused", at: 0, upstream: undefined, attempts: 0, keys: keys as never, retryAt },
+        {
+          _tag: "Finished",
+          at: 0,
+          upstream: undefined,
+          result: "refused",
+          outcome: undefined,
+          elapsedMillis: 0
+        }
       ])
       assert.deepStrictEqual(span.events[0]?.[2]["evenkeel.keys"], JSON.stringify(keys))
     })
