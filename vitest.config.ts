@@ -13,7 +13,8 @@ const skipped: Reporter = {
   onTestRunEnd(modules) {
     for (const { children, relativeModuleId } of modules)
       for (const { fullName, options } of children.allTests("skipped"))
-        if (!filtered && options.mode === "skip") console.log(`skipped: ${relativeModuleId} > ${fullName}`)
+        if (!filtered && options.mode === "skip")
+          process.stdout.write(`skipped: ${relativeModuleId} > ${fullName}\n`)
   }
 }
 
