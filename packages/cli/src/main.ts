@@ -10,5 +10,6 @@ if (major < 22 || (major === 22 && minor < 19)) {
   process.stderr.write(`evenkeel needs Node 22.19 or later, and this is ${process.versions.node}\n`)
   process.exit(2)
 }
-Module.enableCompileCache()
+// Deno has none.
+Module.enableCompileCache?.()
 await import("./process.ts")

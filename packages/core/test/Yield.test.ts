@@ -263,7 +263,7 @@ const variants: ReadonlyArray<Variant> = [
   {
     name: "a use that its deadline cuts off",
     program: ({ balancer }) => balancer.use(() => Effect.never, { timeout: 100 }),
-    least: 14
+    least: 13
   },
   {
     name: "a use that waits for its permit, up to a time",

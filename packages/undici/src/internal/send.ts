@@ -34,7 +34,7 @@ export const exchange = (dispatcher: Undici.Dispatcher) => {
       last = request.urlParams.params.length > 0 ? "" : request.url
       lastUrl = url.success
     }
-    return dispatched(dispatcher, request, lastUrl, Fiber.getCurrent()!, undefined, isWhole)
+    return dispatched(dispatcher, request, lastUrl, undefined, undefined, isWhole)
   }
 }
 
@@ -42,7 +42,7 @@ const dispatched = (
   dispatcher: Undici.Dispatcher,
   request: Request,
   url: URL,
-  fiber: Fiber.Fiber<unknown, unknown>,
+  fiber: Fiber.Fiber<unknown, unknown> | undefined,
   signal: AbortSignal | undefined,
   isWhole?: IsWhole
 ): Sent =>
@@ -58,7 +58,7 @@ const dispatched = (
     try {
       dispatcher.dispatch(
         {
-          ...fiber.getRef(UndiciOptions),
+          ...(fiber ?? Fiber.getCurrent()!).getRef(UndiciOptions),
           origin: url.origin,
           path: url.pathname + url.search,
           method,
