@@ -11,11 +11,11 @@ import {
   type TypeDocOptions
 } from "typedoc"
 import type { PluginOptions } from "typedoc-plugin-markdown"
-import { generated, published, root, textOf } from "./repository.ts"
+import { generated, libraries, root, textOf } from "./repository.ts"
 
 const options: TypeDocOptions & PluginOptions = {
   name: "API reference",
-  entryPoints: published.map((name) => join(root, "packages", name, "src/index.ts")),
+  entryPoints: libraries.map((name) => join(root, "packages", name, "src/index.ts")),
   tsconfig: join(import.meta.dirname, "../tsconfig.api.json"),
   plugin: ["typedoc-plugin-markdown"],
   out: join(root, generated, "api"),
@@ -98,9 +98,9 @@ export const writeApi = async (): Promise<void> => {
   const app = await Application.bootstrapWithPlugins(options as TypeDocOptions)
   const project = await app.convert()
   if (project === undefined) throw new Error("The sources do not compile under TypeDoc's TypeScript")
-  for (const [index, entry] of project.children!.entries()) {
+  for (const entry of project.children!) {
     const name = entry.name.split("/")[0]!
-    if (!published.includes(name)) throw new Error(`No package: ${entry.name} ${index}`)
+    if (!libraries.includes(name)) throw new Error(`No package: ${entry.name}`)
     entry.name = `@evenkeel/${name}`
     const summary = headOf(`packages/${name}/src/index.ts`)
     if (summary !== undefined) entry.comment = text(summary)

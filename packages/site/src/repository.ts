@@ -20,6 +20,11 @@ export const published: ReadonlyArray<string> = readdirSync(join(root, "packages
   .filter((name) => existsSync(join(root, "packages", name, "package.json")))
   .filter((name) => !JSON.parse(textOf(`packages/${name}/package.json`)).private)
 
+/** Those of them that programs import; a command has no reference of exports. */
+export const libraries: ReadonlyArray<string> = published.filter((name) =>
+  existsSync(join(root, "packages", name, "src/index.ts"))
+)
+
 /** Pages that people wrote. */
 export const written: ReadonlyArray<string> = [
   "*.md",

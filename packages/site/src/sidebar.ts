@@ -5,7 +5,7 @@ import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import type { DefaultTheme } from "vitepress"
 import { pageOf, sourcePageOf, targetOf } from "./links.ts"
-import { generated, published, root, textOf, titleOf, written } from "./repository.ts"
+import { generated, libraries, published, root, textOf, titleOf, written } from "./repository.ts"
 import { exampleFolders } from "./sources.ts"
 
 type Item = DefaultTheme.SidebarItem
@@ -66,7 +66,7 @@ const modulesOf = (folder: string): Array<Item> =>
 
 const api = (): Array<Item> => [
   { text: "API reference", link: `/${pageOf(`${generated}/api/README.md`)}` },
-  ...published.map((name): Item => {
+  ...libraries.map((name): Item => {
     const folder = `${generated}/api/${name}`
     return {
       ...item(`${folder}/README.md`),

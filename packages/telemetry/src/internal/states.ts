@@ -12,6 +12,7 @@ export const states = [
   "other"
 ] as const
 
+/** One of `states`. */
 export type State = (typeof states)[number]
 
 /** What a key is in that cannot serve now, for this reason. */
