@@ -42,7 +42,11 @@ describe.skipIf(executablePath === undefined)("the docs site in a browser", () =
         complaints.push(`${message.type()}: ${message.text()}`)
     })
     page.on("pageerror", (error) => complaints.push(`thrown: ${error.message}`))
-    page.on("requestfailed", (request) => complaints.push(`failed: ${request.url()}`))
+    page.on("requestfailed", (request) => {
+      // Whoever leaves a page that still loads breaks that off.
+      const why = request.failure()?.errorText
+      if (why !== "net::ERR_ABORTED") complaints.push(`failed: ${request.url()}: ${why}`)
+    })
     page.on("response", (response) => {
       if (response.status() >= 400) complaints.push(`${response.status()}: ${response.url()}`)
       if (!response.url().startsWith(served.origin)) complaints.push(`not ours: ${response.url()}`)
