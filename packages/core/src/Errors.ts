@@ -93,7 +93,8 @@ export class DeadlineExceeded extends Data.TaggedError("DeadlineExceeded")<{
 
 /**
  * The use was cut off: its permit has lapsed, because this process was silent for too long (stopped, or apart from what hands
- * permits out), and is another's by now, or may be. `attempts` is what failed before it, `lastError` the error of the last.
+ * permits out), and is another's by now, or may be. `attempts` is what failed before it, `lastError` the error of the last; `keys` is
+empty, as it is of a deadline with a request in flight.
  *
  * **Gotchas**
  *
@@ -102,6 +103,9 @@ export class DeadlineExceeded extends Data.TaggedError("DeadlineExceeded")<{
  */
 export class PermitLost extends Data.TaggedError("PermitLost")<{
   readonly keyId: string
+  readonly keys: ReadonlyArray<KeyVerdict>
+  /** Not known: whoever has the permit now gives it back at its own time. */
+  readonly retryAt: undefined
   readonly attempts: ReadonlyArray<Attempt>
   readonly lastError: unknown
 }> {

@@ -183,7 +183,7 @@ export class Call {
   /** The permit of a use under way has lapsed. */
   permitLost(keyId: string): PermitLost {
     const { attempts, lastError } = this
-    return quietly(() => new PermitLost({ keyId, attempts, lastError }))
+    return quietly(() => new PermitLost({ keyId, keys: noKeys, retryAt: undefined, attempts, lastError }))
   }
 }
 

@@ -52,8 +52,8 @@ export const told = (error: Refused): Refused => {
   const lastError = reasonOf(error.lastError)
   if (error._tag === "NoEligibleKey") return Errors.noEligibleKey(error.keys, error.attempts, lastError)
   if (error._tag === "PermitLost") {
-    const { attempts, keyId } = error
-    return new Errors.PermitLost({ keyId, attempts, lastError })
+    const { attempts, keyId, keys, retryAt } = error
+    return new Errors.PermitLost({ attempts, keyId, keys, retryAt, lastError })
   }
   const { attempts, inFlight, keys, retryAt, timeoutMillis } = error
   return new Errors.DeadlineExceeded({ attempts, inFlight, keys, retryAt, timeoutMillis, lastError })

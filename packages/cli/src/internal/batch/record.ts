@@ -99,8 +99,7 @@ const failure = (cause: Cause.Cause<OpenRouter.CallError>): Failure => {
   const { error } = fail
   const { attempts, message } = error
   if (error._tag !== "OpenRouterError") {
-    const retryAt = error._tag === "PermitLost" ? undefined : error.retryAt
-    const retry_at = instant(retryAt) ?? null
+    const retry_at = instant(error.retryAt) ?? null
     return {
       code: refusals[error._tag],
       message,
