@@ -5,9 +5,9 @@
  * key may be tried. From there on the bytes pass unchanged, and the events in them are only watched.
  */
 import * as Clock from "effect/Clock"
-import type * as Arr from "effect/Array"
+import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
-import * as Duration from "effect/Duration"
+import * as Channel from "effect/Channel"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Pull from "effect/Pull"
@@ -17,6 +17,7 @@ import { HttpClientError, type HttpClientResponse } from "effect/http"
 import { Outcome, type Errors, type Lease } from "@evenkeel/core"
 import * as Classifier from "../../Classifier.ts"
 import { concat } from "./bytes.ts"
+import { Listener } from "./silence.ts"
 import { EventScanner } from "./sse.ts"
 import { isWhole, StreamWatch, type Seen } from "./watch.ts"
 
@@ -29,10 +30,11 @@ export interface Piece {
 export interface StreamOptions {
   readonly table: ReadonlyArray<Classifier.Row> | undefined
   /** The longest silence; comments break it too. */
-  readonly idleTimeout: Duration.Input
+  readonly idleMillis: number
 }
 
-type Chunks = Pull.Pull<Arr.NonEmptyReadonlyArray<Uint8Array>, HttpClientError.HttpClientError>
+type Chunks = Arr.NonEmptyReadonlyArray<Uint8Array>
+type Failed = HttpClientError.HttpClientError
 
 /** The stream ended, or said that it failed, before it said anything. */
 export interface EarlyEnd {
@@ -49,11 +51,15 @@ export class StreamedBody {
   private readonly response: HttpClientResponse.HttpClientResponse
   private readonly lease: Lease.Lease
   private readonly scope: Scope.Closeable
-  private readonly next: Chunks
+  private readonly clock: Clock.Clock
+  private readonly listener: Listener<Chunks, Failed | Cause.Done>
+  private readonly idleMillis: number
   private readonly scanner: EventScanner | undefined
   /** Pieces that came before the first content, and with it. */
   private held: Array<Piece> = []
   private heldBytes = 0
+  /** The first content is there, and its reader. */
+  private begun = false
   private ended = false
   private broken = false
   private done = false
@@ -63,31 +69,29 @@ export class StreamedBody {
     response: HttpClientResponse.HttpClientResponse,
     lease: Lease.Lease,
     scope: Scope.Closeable,
-    next: Chunks,
+    source: Pull.Pull<Chunks, Failed>,
+    clock: Clock.Clock,
     options: StreamOptions
   ) {
     this.response = response
     this.lease = lease
     this.scope = scope
+    this.clock = clock
+    this.listener = new Listener(source, () => Effect.fail(silence(response)), clock)
+    this.idleMillis = options.idleMillis
     this.watch = new StreamWatch(options.table, lease.candidate.includesByok)
     this.hasEvents = (response.headers["content-type"] ?? "").toLowerCase().includes("event-stream")
     this.scanner = this.hasEvents ? new EventScanner() : undefined
-    const silent = Effect.suspend(() => Effect.fail(silence(response)))
-    const within = (duration: Duration.Input) =>
-      Effect.timeoutOrElse(next, { duration, orElse: () => silent })
-    const usually = within(options.idleTimeout)
-    const atTheEnd = within(Duration.min(Duration.fromInputUnsafe(options.idleTimeout), patience))
-    this.next = Effect.suspend(() => (this.watch.over ? atTheEnd : usually))
   }
 
   /** Reads up to the first content. Bodies that are no events are content from the first byte. */
-  readonly commit: Effect.Effect<void, EarlyEnd | HttpClientError.HttpClientError> = Effect.suspend(() => {
-    if (this.scanner === undefined || this.watch.committed) return Effect.void
-    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+  get commit(): Effect.Effect<void, EarlyEnd | Failed> {
+    return Effect.suspend(() => {
+      if (this.scanner === undefined || this.watch.committed) return Effect.void
       const { failure } = this.watch
       if (failure !== undefined) return Effect.fail(this.early(failure))
-      if (this.ended) return Effect.fail(this.early(Classifier.classify(empty, now)!))
-      return Effect.flatMap(this.pull, (pieces) => {
+      if (this.ended) return Effect.fail(this.early(Classifier.classify(empty, this.now)!))
+      return Effect.flatMap(this.fresh, (pieces) => {
         for (const piece of pieces) {
           this.held.push(piece)
           this.heldBytes += piece.bytes.length
@@ -97,66 +101,78 @@ export class StreamedBody {
         return this.commit
       })
     })
+  }
+
+  /** The next pieces, from the first on; none at the end. To be read once. */
+  readonly next: Effect.Effect<ReadonlyArray<Piece>, Failed> = Effect.suspend(() => {
+    this.begun = true
+    if (this.held.length === 0) return this.fresh
+    const { held } = this
+    this.held = []
+    return Effect.succeed(held)
   })
 
-  /** The pieces from the first on; to be read once. */
-  readonly pieces: Stream.Stream<Piece, HttpClientError.HttpClientError> = Stream.fromPull(
-    Effect.sync(() =>
-      Effect.suspend((): Pull.Pull<Arr.NonEmptyReadonlyArray<Piece>, HttpClientError.HttpClientError> => {
-        const [first, ...rest] = this.held
-        if (first === undefined) {
-          return Effect.flatMap(this.pull, ([head, ...tail]) =>
-            head === undefined ? Cause.done() : Effect.succeed([head, ...tail] as const)
-          )
-        }
-        this.held = []
-        return Effect.succeed([first, ...rest] as const)
-      })
-    )
-  )
-
-  /** The next pieces; none at the end. */
-  private readonly pull: Effect.Effect<ReadonlyArray<Piece>, HttpClientError.HttpClientError> =
-    Effect.suspend(() => {
-      if (this.ended) return Effect.succeed([])
-      const tooLong = this.scanner?.failure
-      if (tooLong !== undefined) return Effect.fail(unreadable(this.response, tooLong))
-      return Effect.flatMap(Effect.exit(this.next), (exit) =>
-        Effect.flatMap(
-          Clock.currentTimeMillis,
-          (now): Effect.Effect<ReadonlyArray<Piece>, HttpClientError.HttpClientError> => {
-            if (exit._tag === "Success") return Effect.succeed(this.read(exit.value, now))
-            if (!Pull.isDoneCause(exit.cause)) {
-              const failed = exit.cause.reasons.some((reason) => reason._tag === "Fail")
-              // Behind the ending it does not matter any more how the connection goes.
-              if (!failed || !this.watch.finished) {
-                this.broken = failed
-                return Effect.failCause(exit.cause as Cause.Cause<HttpClientError.HttpClientError>)
-              }
-            }
-            this.ended = true
-            const rest = (this.scanner?.end() ?? []).filter(({ data }) => isWhole(data))
-            const last = this.see(rest, now)
-            return Effect.succeed(last.length === 0 ? [] : [{ bytes: new Uint8Array(0), events: last }])
-          }
+  /** The same as a stream. */
+  get pieces(): Stream.Stream<Piece, Failed> {
+    return Stream.fromPull(
+      Effect.succeed(
+        Effect.flatMap(this.next, (pieces) =>
+          Arr.isReadonlyArrayNonEmpty(pieces) ? Effect.succeed(pieces) : Cause.done()
         )
       )
-    })
+    )
+  }
 
-  private read(chunks: ReadonlyArray<Uint8Array>, now: number): ReadonlyArray<Piece> {
-    const pieces = chunks.map((bytes) => ({ bytes, events: this.see(this.scanner?.push(bytes), now) }))
+  /** Pieces that nobody has seen. */
+  private get fresh(): Effect.Effect<ReadonlyArray<Piece>, Failed> {
+    if (this.ended) return Effect.succeed([])
+    const tooLong = this.scanner?.failure
+    return tooLong === undefined ? this.arriving : Effect.fail(unreadable(this.response, tooLong))
+  }
+
+  private readonly arriving: Effect.Effect<ReadonlyArray<Piece>, Failed> = Effect.matchCauseEffect(
+    Effect.suspend(() =>
+      this.listener.pull(
+        // Behind the last word nothing is waited for but the end.
+        this.watch.over ? Math.min(this.idleMillis, patience) : this.idleMillis,
+        // Before the first content it is the attempt that is given up.
+        this.begun ? this.finish : Effect.void
+      )
+    ),
+    {
+      onSuccess: (chunks) => Effect.succeed(this.read(chunks)),
+      onFailure: (cause) => {
+        if (!Pull.isDoneCause(cause)) {
+          const failed = cause.reasons.some((reason) => reason._tag === "Fail")
+          // Behind the ending it does not matter any more how the connection goes.
+          if (!failed || !this.watch.finished) {
+            this.broken = failed
+            return Effect.failCause(cause as Cause.Cause<Failed>)
+          }
+        }
+        this.ended = true
+        const rest = (this.scanner?.end() ?? []).filter(({ data }) => isWhole(data))
+        const last = this.see(rest)
+        return Effect.succeed(last.length === 0 ? [] : [{ bytes: new Uint8Array(0), events: last }])
+      }
+    }
+  )
+
+  private get now(): number {
+    return this.clock.currentTimeMillisUnsafe()
+  }
+
+  private read(chunks: Chunks): ReadonlyArray<Piece> {
+    const pieces = chunks.map((bytes) => ({ bytes, events: this.see(this.scanner?.push(bytes)) }))
     // Too long an event has content, whatever it is: no other key would send less, and the reader is told.
     if (this.scanner?.failure !== undefined) this.watch.committed = true
     return pieces
   }
 
-  private see(
-    events: ReadonlyArray<{ readonly data: string }> | undefined,
-    now: number
-  ): ReadonlyArray<Seen> {
-    return events === undefined || events.length === 0
-      ? noEvents
-      : events.map(({ data }) => this.watch.see(data, now))
+  private see(events: ReadonlyArray<{ readonly data: string }> | undefined): ReadonlyArray<Seen> {
+    if (events === undefined || events.length === 0) return noEvents
+    const { now } = this
+    return events.map(({ data }) => this.watch.see(data, now))
   }
 
   private early(classification: Classifier.Classification): EarlyEnd {
@@ -188,7 +204,10 @@ export class StreamedBody {
     })
 
   /** Closes the connection. */
-  readonly close: Effect.Effect<void> = Effect.suspend(() => Scope.close(this.scope, Exit.void))
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    this.listener.close()
+    return Scope.close(this.scope, Exit.void)
+  })
 
   private outcome(): Outcome.Outcome {
     const { cost, failure, finished } = this.watch
@@ -212,11 +231,11 @@ export const make = (
   lease: Lease.Lease,
   options: StreamOptions
 ): Effect.Effect<StreamedBody> =>
-  Effect.suspend(() => {
+  Effect.withFiber((fiber) => {
     const scope = Scope.makeUnsafe()
     return Effect.map(
-      Scope.provide(Stream.toPull(response.stream), scope),
-      (next) => new StreamedBody(response, lease, scope, next, options)
+      Channel.toPullScoped(response.stream.channel, scope),
+      (source) => new StreamedBody(response, lease, scope, source, fiber.getRef(Clock.Clock), options)
     )
   })
 
@@ -263,7 +282,7 @@ const unreadable = (response: HttpClientResponse.HttpClientResponse, cause: Erro
 /** Bytes that are held back while a stream says nothing: days of comments. */
 const maxHeld = 1024 * 1024
 
-/** How long the connection may stay open behind the last word. */
-const patience = Duration.seconds(1)
+/** How long the connection may stay open behind the last word, in milliseconds. */
+const patience = 1000
 
 const noEvents: ReadonlyArray<Seen> = []

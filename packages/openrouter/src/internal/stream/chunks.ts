@@ -1,18 +1,20 @@
 /**
  * The events of a streamed answer as typed chunks, and its failures as typed errors.
  */
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import type * as Pull from "effect/Pull"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type { HttpClientError } from "effect/http"
-import { ChatChunk, text } from "../../ChatChunk.ts"
+import { type ChatChunk, text } from "../../ChatChunk.ts"
 import * as ChatResponse from "../../ChatResponse.ts"
 import { Broken, OpenRouterError, Undecodable } from "../../OpenRouterError.ts"
 import { parse } from "../json.ts"
+import { decodeChunk } from "./decode.ts"
 import type { Seen } from "./watch.ts"
 import type { StreamedBody } from "./body.ts"
 
-const decodeChunk = Schema.decodeUnknownEffect(ChatChunk)
 const decodeUsage = Schema.decodeUnknownOption(ChatResponse.Usage)
 
 /** The chunks of a body, up to its end or to what broke it. */
@@ -20,6 +22,8 @@ export const chunksOf = (body: StreamedBody, keyId: string): Stream.Stream<ChatC
   // The partial text rides on the error of a stream that breaks, so it is kept while the stream runs.
   let said = ""
   let begun = false
+  /** What the stream ends with, once the chunks before it are read. */
+  let last: Pull.Pull<never, OpenRouterError> | undefined
   const fail = (kind: Broken["class"], reason: Broken | Undecodable) =>
     Effect.flatMap(body.attempts(kind), (attempts) => Effect.fail(new OpenRouterError({ reason, attempts })))
   const broken = (kind: Broken["class"], description: string, cause?: unknown) => {
@@ -37,47 +41,53 @@ export const chunksOf = (body: StreamedBody, keyId: string): Stream.Stream<ChatC
       })
     )
   }
-  const decode = ({
-    data,
-    body: parsed,
-    failure
-  }: Seen): Effect.Effect<ChatChunk | undefined, OpenRouterError> => {
-    if (data === "[DONE]") return Effect.succeed(undefined)
-    if (failure !== undefined) return broken(failure.class, failure.facts.message)
-    return Effect.matchEffect(decodeChunk(parsed ?? parse(data)), {
-      onFailure: ({ message }) => {
-        const reason = new Undecodable({ description: message, body: data })
-        return begun ? broken("undecodable", message, reason) : fail("undecodable", reason)
-      },
-      onSuccess: (chunk) => {
-        begun = true
-        said += text(chunk)
-        return Effect.succeed(chunk)
-      }
-    })
+  const end = (how: Pull.Pull<never, OpenRouterError>) => {
+    last = Effect.ensuring(how, body.finish)
   }
-  if (!body.hasEvents) {
-    const reason = new Undecodable({ description: "The answer is no stream of events", body: undefined })
-    return Stream.ensuring(Stream.fromEffect(fail("undecodable", reason)), body.finish)
+  const undecodable = (description: string, data: string | undefined) => {
+    const reason = new Undecodable({ description, body: data })
+    end(begun ? broken("undecodable", description, reason) : fail("undecodable", reason))
   }
-  return body.pieces.pipe(
-    Stream.catch((error: HttpClientError.HttpClientError) =>
-      Stream.fromEffect(broken("transport", error.message, error))
-    ),
-    Stream.flatMap((piece) => Stream.fromIterable(piece.events)),
-    Stream.mapEffect(decode),
-    Stream.filter((chunk) => chunk !== undefined),
-    Stream.concat(
-      Stream.unwrap(
-        Effect.sync(() =>
-          body.watch.finished
-            ? Stream.empty
-            : Stream.fromEffect(broken("truncated", "the stream ended without an ending"))
-        )
+  const decode = ({ body: parsed, data, failure }: Seen): ChatChunk | undefined => {
+    if (data === "[DONE]") return undefined
+    if (failure !== undefined) return void end(broken(failure.class, failure.facts.message))
+    const chunk = decodeChunk(parsed ?? parse(data))
+    if (chunk._tag === "Failure") return void undecodable(chunk.failure.message, data)
+    begun = true
+    said += text(chunk.success)
+    return chunk.success
+  }
+  const read = Effect.matchCauseEffect(body.next, {
+    onFailure: (cause) => {
+      const error = cause.reasons.find((reason) => reason._tag === "Fail")?.error
+      end(
+        error === undefined
+          ? Effect.failCause(cause as Cause.Cause<never>)
+          : broken("transport", error.message, error)
       )
-    ),
-    Stream.ensuring(body.finish)
+      return pull
+    },
+    onSuccess: (pieces) => {
+      if (pieces.length === 0) {
+        end(body.watch.finished ? Cause.done() : broken("truncated", "the stream ended without an ending"))
+        return pull
+      }
+      const chunks: Array<ChatChunk> = []
+      for (const { events } of pieces) {
+        for (const event of events) {
+          const chunk = decode(event)
+          if (chunk !== undefined) chunks.push(chunk)
+          else if (last !== undefined) break
+        }
+      }
+      return Arr.isArrayNonEmpty(chunks) ? Effect.succeed(chunks) : pull
+    }
+  })
+  const pull: Pull.Pull<Arr.NonEmptyReadonlyArray<ChatChunk>, OpenRouterError> = Effect.suspend(
+    () => last ?? read
   )
+  if (!body.hasEvents) undecodable("The answer is no stream of events", undefined)
+  return Stream.fromPull(Effect.succeed(pull))
 }
 
 /** An answer that came whole although a stream was asked for. */
