@@ -17,7 +17,8 @@ import { HttpClientError, type HttpClientResponse } from "effect/http"
 import { Outcome, type Errors, type Lease } from "@evenkeel/core"
 import * as Classifier from "../../Classifier.ts"
 import { concat } from "./bytes.ts"
-import { Listener } from "./silence.ts"
+import { silencesBy, type Silences, type Waiting } from "./silence.ts"
+import { type Arrival, type Chunks, type Failed, PullSource, type Source } from "./source.ts"
 import { EventScanner } from "./sse.ts"
 import { isWhole, StreamWatch, type Seen } from "./watch.ts"
 
@@ -33,9 +34,6 @@ export interface StreamOptions {
   readonly idleMillis: number
 }
 
-type Chunks = Arr.NonEmptyReadonlyArray<Uint8Array>
-type Failed = HttpClientError.HttpClientError
-
 /** The stream ended, or said that it failed, before it said anything. */
 export interface EarlyEnd {
   readonly _tag: "EarlyEnd"
@@ -44,15 +42,19 @@ export interface EarlyEnd {
   readonly bytes: Uint8Array<ArrayBuffer>
 }
 
-export class StreamedBody {
+export class StreamedBody implements Waiting {
   readonly watch: StreamWatch
   /** Whether it is a stream of events at all. */
   readonly hasEvents: boolean
+  due = Infinity
+  /** Breaks the silence, if only by saying that it was too long. */
+  cut: () => void = () => {}
   private readonly response: HttpClientResponse.HttpClientResponse
   private readonly lease: Lease.Lease
   private readonly scope: Scope.Closeable
+  private readonly source: Source
   private readonly clock: Clock.Clock
-  private readonly listener: Listener<Chunks, Failed | Cause.Done>
+  private readonly silences: Silences
   private readonly idleMillis: number
   private readonly scanner: EventScanner | undefined
   /** Pieces that came before the first content, and with it. */
@@ -69,7 +71,7 @@ export class StreamedBody {
     response: HttpClientResponse.HttpClientResponse,
     lease: Lease.Lease,
     scope: Scope.Closeable,
-    source: Pull.Pull<Chunks, Failed>,
+    source: Source,
     clock: Clock.Clock,
     options: StreamOptions
   ) {
@@ -77,11 +79,13 @@ export class StreamedBody {
     this.lease = lease
     this.scope = scope
     this.clock = clock
-    this.listener = new Listener(source, () => Effect.fail(silence(response)), clock)
+    this.source = source
+    this.silences = silencesBy(clock)
     this.idleMillis = options.idleMillis
     this.watch = new StreamWatch(options.table, lease.candidate.includesByok)
     this.hasEvents = (response.headers["content-type"] ?? "").toLowerCase().includes("event-stream")
     this.scanner = this.hasEvents ? new EventScanner() : undefined
+    this.silences.open(this)
   }
 
   /** Reads up to the first content. Bodies that are no events are content from the first byte. */
@@ -130,33 +134,40 @@ export class StreamedBody {
     return tooLong === undefined ? this.arriving : Effect.fail(unreadable(this.response, tooLong))
   }
 
-  private readonly arriving: Effect.Effect<ReadonlyArray<Piece>, Failed> = Effect.matchCauseEffect(
-    Effect.suspend(() =>
-      this.listener.pull(
-        // Behind the last word nothing is waited for but the end.
-        this.watch.over ? Math.min(this.idleMillis, patience) : this.idleMillis,
-        // Before the first content it is the attempt that is given up.
-        this.begun ? this.finish : Effect.void
-      )
-    ),
-    {
-      onSuccess: (chunks) => Effect.succeed(this.read(chunks)),
-      onFailure: (cause) => {
-        if (!Pull.isDoneCause(cause)) {
-          const failed = cause.reasons.some((reason) => reason._tag === "Fail")
-          // Behind the ending it does not matter any more how the connection goes.
-          if (!failed || !this.watch.finished) {
-            this.broken = failed
-            return Effect.failCause(cause as Cause.Cause<Failed>)
-          }
-        }
-        this.ended = true
-        const rest = (this.scanner?.end() ?? []).filter(({ data }) => isWhole(data))
-        const last = this.see(rest)
-        return Effect.succeed(last.length === 0 ? [] : [{ bytes: new Uint8Array(0), events: last }])
+  /** What is there, or else what comes. */
+  private readonly arriving: Effect.Effect<ReadonlyArray<Piece>, Failed> = Effect.callback((resume) => {
+    const end = (arrival: Arrival) => {
+      this.due = Infinity
+      resume(Effect.suspend(() => this.received(arrival)))
+    }
+    const arrival = this.source.next(end)
+    if (arrival !== undefined) return resume(this.received(arrival))
+    this.cut = () => end(Exit.fail(silence(this.response)))
+    // Behind the last word nothing is waited for but the end.
+    this.due = this.silences.due(this.watch.over ? Math.min(this.idleMillis, patience) : this.idleMillis)
+    return this.givenUp
+  })
+
+  /** Before the first content it is the attempt that is given up, and not yet the stream. */
+  private readonly givenUp = Effect.suspend(() =>
+    this.begun ? Effect.andThen(this.source.stop, this.finish) : this.source.stop
+  )
+
+  private received(arrival: Arrival): Effect.Effect<ReadonlyArray<Piece>, Failed> {
+    if (arrival._tag === "Success") return Effect.succeed(this.read(arrival.value))
+    if (!Pull.isDoneCause(arrival.cause)) {
+      const failed = arrival.cause.reasons.some((reason) => reason._tag === "Fail")
+      // Behind the ending it does not matter any more how the connection goes.
+      if (!failed || !this.watch.finished) {
+        this.broken = failed
+        return Effect.failCause(arrival.cause as Cause.Cause<Failed>)
       }
     }
-  )
+    this.ended = true
+    const rest = (this.scanner?.end() ?? []).filter(({ data }) => isWhole(data))
+    const last = this.see(rest)
+    return Effect.succeed(last.length === 0 ? [] : [{ bytes: new Uint8Array(0), events: last }])
+  }
 
   private get now(): number {
     return this.clock.currentTimeMillisUnsafe()
@@ -205,8 +216,8 @@ export class StreamedBody {
 
   /** Closes the connection. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
-    this.listener.close()
-    return Scope.close(this.scope, Exit.void)
+    this.silences.close(this)
+    return Effect.andThen(this.source.stop, Scope.close(this.scope, Exit.void))
   })
 
   private outcome(): Outcome.Outcome {
@@ -235,7 +246,10 @@ export const make = (
     const scope = Scope.makeUnsafe()
     return Effect.map(
       Channel.toPullScoped(response.stream.channel, scope),
-      (source) => new StreamedBody(response, lease, scope, source, fiber.getRef(Clock.Clock), options)
+      (pull) => {
+        const source = new PullSource(pull, fiber.context)
+        return new StreamedBody(response, lease, scope, source, fiber.getRef(Clock.Clock), options)
+      }
     )
   })
 

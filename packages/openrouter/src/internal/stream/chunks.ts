@@ -86,6 +86,7 @@ export const chunksOf = (body: StreamedBody, keyId: string): Stream.Stream<ChatC
   const pull: Pull.Pull<Arr.NonEmptyReadonlyArray<ChatChunk>, OpenRouterError> = Effect.suspend(
     () => last ?? read
   )
+  body.watch.parses = true
   if (!body.hasEvents) undecodable("The answer is no stream of events", undefined)
   return Stream.fromPull(Effect.succeed(pull))
 }

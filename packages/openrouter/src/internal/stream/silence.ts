@@ -5,10 +5,10 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
+import type * as Fiber from "effect/Fiber"
 
-/** Whoever may be waiting. */
-interface Waiting {
+/** A stream that may be waiting. */
+export interface Waiting {
   /** When it has waited too long, in milliseconds since the epoch; `Infinity` while it does not wait. */
   readonly due: number
   readonly cut: () => void
@@ -17,8 +17,8 @@ interface Waiting {
 /** Timers of the platform hold 31 bits of milliseconds. */
 const longest = 2 ** 31 - 1
 
-/** The streams of one clock. */
-class Silences {
+/** Of the streams that go by one clock. */
+export class Silences {
   private readonly streams = new Set<Waiting>()
   private readonly clock: Clock.Clock
   private timer: Fiber.Fiber<void> | undefined
@@ -75,55 +75,10 @@ class Silences {
 
 const silences = new WeakMap<Clock.Clock, Silences>()
 
-const silencesBy = (clock: Clock.Clock): Silences => {
+export const silencesBy = (clock: Clock.Clock): Silences => {
   const known = silences.get(clock)
   if (known !== undefined) return known
   const made = new Silences(clock)
   silences.set(clock, made)
   return made
-}
-
-/** Pulls of one source, each of which is cut off when it takes too long. */
-export class Listener<A, E> implements Waiting {
-  due = Infinity
-  private readonly source: Effect.Effect<A, E>
-  private readonly late: () => Effect.Effect<never, E>
-  private readonly silences: Silences
-  private fiber: Fiber.Fiber<A, E> | undefined
-  private isLate = false
-
-  /** It is to be closed. */
-  constructor(source: Effect.Effect<A, E>, late: () => Effect.Effect<never, E>, clock: Clock.Clock) {
-    this.source = source
-    this.late = late
-    this.silences = silencesBy(clock)
-    this.silences.open(this)
-  }
-
-  /** The next of the source; what is there already is not waited for. `givenUp` runs when the wait is interrupted. */
-  pull(millis: number, givenUp: Effect.Effect<void>): Effect.Effect<A, E> {
-    return Effect.contextWith((context) =>
-      Effect.callback((resume) => {
-        const fiber = Effect.runForkWith(context)(this.source)
-        const exit = fiber.pollUnsafe()
-        if (exit !== undefined) return resume(exit)
-        this.fiber = fiber
-        this.due = this.silences.due(millis)
-        fiber.addObserver((exit) => {
-          this.due = Infinity
-          resume(this.isLate ? this.late() : exit)
-        })
-        return Effect.andThen(Fiber.interrupt(fiber), givenUp)
-      })
-    )
-  }
-
-  cut(): void {
-    this.isLate = true
-    this.fiber?.interruptUnsafe()
-  }
-
-  close(): void {
-    this.silences.close(this)
-  }
 }

@@ -41,6 +41,8 @@ export class StreamWatch {
   cost: number | undefined
   usage: unknown
   failure: Classifier.Classification | undefined
+  /** Whether the reader wants the data of every event as JSON, also where the watch can do without. */
+  parses = false
   private readonly table: ReadonlyArray<Classifier.Row> | undefined
   /** Whether the key's cap counts what the account's own provider keys cost. */
   private readonly includesByok: boolean
@@ -59,9 +61,7 @@ export class StreamWatch {
       return { data, body: undefined, failure: undefined }
     }
     // Behind the first content most events are nothing but text: those that cannot matter here are not parsed here.
-    if (this.committed && !data.includes('"error"') && !data.includes('"usage"') && !ends(data)) {
-      return { data, body: undefined, failure: undefined }
-    }
+    if (this.committed && !this.parses && !matters(data)) return { data, body: undefined, failure: undefined }
     const body = parse(data)
     const fields = record(body)
     if (fields === undefined) {
@@ -78,7 +78,7 @@ export class StreamWatch {
     }
     if (isEnd(fields)) this.finish()
     if (fields["type"] === "message_stop") this.over = true
-    if (this.failure === undefined && !isPreamble(fields)) this.committed = true
+    if (!this.committed && this.failure === undefined && !isPreamble(fields)) this.committed = true
     return { data, body, failure }
   }
 
@@ -87,11 +87,14 @@ export class StreamWatch {
   }
 }
 
+const matters = (data: string): boolean =>
+  data.includes('"error"') || data.includes('"usage"') || ends.test(data)
+
 /** Not every server writes its JSON without blanks. */
-const ends = (data: string) => /"(?:finish_reason|type)"\s*:\s*"/.test(data)
+const ends = /"(?:finish_reason|type)"\s*:\s*"/
 
 const isEnd = (fields: Readonly<Record<string, unknown>>): boolean =>
-  endings.has(String(fields["type"])) ||
+  (typeof fields["type"] === "string" && endings.has(fields["type"])) ||
   (Array.isArray(fields["choices"]) &&
     fields["choices"].some((choice) => typeof record(choice)?.["finish_reason"] === "string"))
 
