@@ -7,92 +7,124 @@ import * as Effect from "effect/Effect"
 import type * as Pull from "effect/Pull"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { type ChatChunk, text } from "../../ChatChunk.ts"
+import * as ChatChunk from "../../ChatChunk.ts"
 import * as ChatResponse from "../../ChatResponse.ts"
 import { Broken, OpenRouterError, Undecodable } from "../../OpenRouterError.ts"
 import { parse } from "../json.ts"
-import { decodeChunk } from "./decode.ts"
 import type { Seen } from "./watch.ts"
-import type { StreamedBody } from "./body.ts"
+import type { Piece, StreamedBody } from "./body.ts"
+
+type Chunks = Arr.NonEmptyReadonlyArray<ChatChunk.ChatChunk>
+type Ending = Pull.Pull<never, OpenRouterError>
+
+/** The chunks of a body, up to its end or to what broke it. */
+export const chunksOf = (
+  body: StreamedBody,
+  keyId: string
+): Stream.Stream<ChatChunk.ChatChunk, OpenRouterError> =>
+  Stream.fromPull(Effect.sync(() => new Reader(body, keyId).pull))
 
 const decodeUsage = Schema.decodeUnknownOption(ChatResponse.Usage)
 
-/** The chunks of a body, up to its end or to what broke it. */
-export const chunksOf = (body: StreamedBody, keyId: string): Stream.Stream<ChatChunk, OpenRouterError> => {
-  // The partial text rides on the error of a stream that breaks, so it is kept while the stream runs.
-  let said = ""
-  let begun = false
-  /** What the stream ends with, once the chunks before it are read. */
-  let last: Pull.Pull<never, OpenRouterError> | undefined
-  const fail = (kind: Broken["class"], reason: Broken | Undecodable) =>
-    Effect.flatMap(body.attempts(kind), (attempts) => Effect.fail(new OpenRouterError({ reason, attempts })))
-  const broken = (kind: Broken["class"], description: string, cause?: unknown) => {
-    const usage = decodeUsage(body.watch.usage)
-    return fail(
+class Reader {
+  private readonly body: StreamedBody
+  private readonly keyId: string
+  private begun = false
+  /** The partial text rides on the error of a stream that breaks. */
+  private said = ""
+  /** With what the stream ends once the chunks before it are read. */
+  private ending: Ending | undefined
+
+  constructor(body: StreamedBody, keyId: string) {
+    this.body = body
+    this.keyId = keyId
+    body.watch.parses = true
+    if (!body.hasEvents) this.undecodable("The answer is no stream of events", undefined)
+  }
+
+  readonly pull: Pull.Pull<Chunks, OpenRouterError> = Effect.suspend(() => this.ending ?? this.next)
+
+  private readonly next: Pull.Pull<Chunks, OpenRouterError> = Effect.matchCauseEffect(
+    Effect.suspend(() => this.body.next),
+    {
+      onSuccess: (pieces) => {
+        const chunks = this.read(pieces)
+        return Arr.isArrayNonEmpty(chunks) ? Effect.succeed(chunks) : this.pull
+      },
+      onFailure: (cause) => {
+        const error = cause.reasons.find((reason) => reason._tag === "Fail")?.error
+        if (error === undefined) this.end(Effect.failCause(cause as Cause.Cause<never>))
+        else this.break("transport", error.message, error)
+        return this.pull
+      }
+    }
+  )
+
+  private read(pieces: ReadonlyArray<Piece>): Array<ChatChunk.ChatChunk> {
+    const chunks: Array<ChatChunk.ChatChunk> = []
+    for (const { events } of pieces) {
+      for (const event of events) {
+        const chunk = this.decode(event)
+        if (chunk !== undefined) chunks.push(chunk)
+        if (this.ending !== undefined) return chunks
+      }
+    }
+    if (pieces.length > 0) return chunks
+    if (this.body.watch.finished) this.end(Cause.done())
+    else this.break("truncated", "the stream ended without an ending")
+    return chunks
+  }
+
+  private decode({ body, data, failure }: Seen): ChatChunk.ChatChunk | undefined {
+    if (data === "[DONE]") return undefined
+    if (failure !== undefined) return this.break(failure.class, failure.facts.message)
+    const chunk = ChatChunk.decode(body ?? parse(data))
+    if (chunk._tag === "Failure") {
+      return this.undecodable((Cause.squash(chunk.cause) as Schema.SchemaError).message, data)
+    }
+    this.begun = true
+    this.said += ChatChunk.text(chunk.value)
+    return chunk.value
+  }
+
+  private undecodable(description: string, data: string | undefined): undefined {
+    const reason = new Undecodable({ description, body: data })
+    if (this.begun) this.break("undecodable", description, reason)
+    else this.fail("undecodable", reason)
+  }
+
+  private break(kind: Broken["class"], description: string, cause?: unknown): undefined {
+    const { cost, usage } = this.body.watch
+    const read = decodeUsage(usage)
+    this.fail(
       kind,
       new Broken({
         class: kind,
         description,
-        text: said,
-        usage: usage._tag === "Some" ? usage.value : undefined,
-        cost: body.watch.cost,
-        keyId,
+        text: this.said,
+        usage: read._tag === "Some" ? read.value : undefined,
+        cost,
+        keyId: this.keyId,
         cause
       })
     )
   }
-  const end = (how: Pull.Pull<never, OpenRouterError>) => {
-    last = Effect.ensuring(how, body.finish)
-  }
-  const undecodable = (description: string, data: string | undefined) => {
-    const reason = new Undecodable({ description, body: data })
-    end(begun ? broken("undecodable", description, reason) : fail("undecodable", reason))
-  }
-  const decode = ({ body: parsed, data, failure }: Seen): ChatChunk | undefined => {
-    if (data === "[DONE]") return undefined
-    if (failure !== undefined) return void end(broken(failure.class, failure.facts.message))
-    const chunk = decodeChunk(parsed ?? parse(data))
-    if (chunk._tag === "Failure") return void undecodable(chunk.failure.message, data)
-    begun = true
-    said += text(chunk.success)
-    return chunk.success
-  }
-  const read = Effect.matchCauseEffect(body.next, {
-    onFailure: (cause) => {
-      const error = cause.reasons.find((reason) => reason._tag === "Fail")?.error
-      end(
-        error === undefined
-          ? Effect.failCause(cause as Cause.Cause<never>)
-          : broken("transport", error.message, error)
+
+  private fail(kind: Broken["class"], reason: Broken | Undecodable): void {
+    this.end(
+      Effect.flatMap(this.body.attempts(kind), (attempts) =>
+        Effect.fail(new OpenRouterError({ reason, attempts }))
       )
-      return pull
-    },
-    onSuccess: (pieces) => {
-      if (pieces.length === 0) {
-        end(body.watch.finished ? Cause.done() : broken("truncated", "the stream ended without an ending"))
-        return pull
-      }
-      const chunks: Array<ChatChunk> = []
-      for (const { events } of pieces) {
-        for (const event of events) {
-          const chunk = decode(event)
-          if (chunk !== undefined) chunks.push(chunk)
-          else if (last !== undefined) break
-        }
-      }
-      return Arr.isArrayNonEmpty(chunks) ? Effect.succeed(chunks) : pull
-    }
-  })
-  const pull: Pull.Pull<Arr.NonEmptyReadonlyArray<ChatChunk>, OpenRouterError> = Effect.suspend(
-    () => last ?? read
-  )
-  body.watch.parses = true
-  if (!body.hasEvents) undecodable("The answer is no stream of events", undefined)
-  return Stream.fromPull(Effect.succeed(pull))
+    )
+  }
+
+  private end(ending: Ending): void {
+    this.ending = Effect.ensuring(ending, this.body.finish)
+  }
 }
 
 /** An answer that came whole although a stream was asked for. */
-export const chunkOf = (response: ChatResponse.ChatResponse): ChatChunk => ({
+export const chunkOf = (response: ChatResponse.ChatResponse): ChatChunk.ChatChunk => ({
   ...response,
   choices: response.choices.map(
     ({ message, ...choice }) =>
