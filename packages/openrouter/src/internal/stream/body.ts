@@ -7,18 +7,17 @@
 import * as Clock from "effect/Clock"
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
-import * as Channel from "effect/Channel"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Pull from "effect/Pull"
-import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { HttpClientError, type HttpClientResponse } from "effect/http"
+import type { HttpClientResponse } from "effect/http"
 import { Outcome, type Errors, type Lease } from "@evenkeel/core"
 import * as Classifier from "../../Classifier.ts"
 import { concat } from "./bytes.ts"
+import { empty, silence, truncated, unreadable } from "./endings.ts"
 import { silencesBy, type Silences, type Waiting } from "./silence.ts"
-import { type Arrival, type Chunks, type Failed, PullSource, type Source } from "./source.ts"
+import { sourceOf, type Arrival, type Chunks, type Failed, type Source } from "./source.ts"
 import { EventScanner } from "./sse.ts"
 import { isWhole, StreamWatch, type Seen } from "./watch.ts"
 
@@ -47,11 +46,8 @@ export class StreamedBody implements Waiting {
   /** Whether it is a stream of events at all. */
   readonly hasEvents: boolean
   due = Infinity
-  /** Breaks the silence, if only by saying that it was too long. */
-  cut: () => void = () => {}
   private readonly response: HttpClientResponse.HttpClientResponse
   private readonly lease: Lease.Lease
-  private readonly scope: Scope.Closeable
   private readonly source: Source
   private readonly clock: Clock.Clock
   private readonly silences: Silences
@@ -62,6 +58,7 @@ export class StreamedBody implements Waiting {
   private heldBytes = 0
   /** The first content is there, and its reader. */
   private begun = false
+  private resume: (next: Effect.Effect<ReadonlyArray<Piece>, Failed>) => void = ignore
   private ended = false
   private broken = false
   private done = false
@@ -70,14 +67,12 @@ export class StreamedBody implements Waiting {
   constructor(
     response: HttpClientResponse.HttpClientResponse,
     lease: Lease.Lease,
-    scope: Scope.Closeable,
     source: Source,
     clock: Clock.Clock,
     options: StreamOptions
   ) {
     this.response = response
     this.lease = lease
-    this.scope = scope
     this.clock = clock
     this.source = source
     this.silences = silencesBy(clock)
@@ -136,22 +131,26 @@ export class StreamedBody implements Waiting {
 
   /** What is there, or else what comes. */
   private readonly arriving: Effect.Effect<ReadonlyArray<Piece>, Failed> = Effect.callback((resume) => {
-    const end = (arrival: Arrival) => {
-      this.due = Infinity
-      resume(Effect.suspend(() => this.received(arrival)))
-    }
-    const arrival = this.source.next(end)
+    this.resume = resume
+    const arrival = this.source.next(this.ready)
     if (arrival !== undefined) return resume(this.received(arrival))
-    this.cut = () => end(Exit.fail(silence(this.response)))
     // Behind the last word nothing is waited for but the end.
     this.due = this.silences.due(this.watch.over ? Math.min(this.idleMillis, patience) : this.idleMillis)
     return this.givenUp
   })
 
+  private readonly ready = (arrival: Arrival): void => {
+    this.due = Infinity
+    this.resume(Effect.suspend(() => this.received(arrival)))
+  }
+
+  /** There was silence for too long. */
+  cut(): void {
+    this.ready(Exit.fail(silence(this.response)))
+  }
+
   /** Before the first content it is the attempt that is given up, and not yet the stream. */
-  private readonly givenUp = Effect.suspend(() =>
-    this.begun ? Effect.andThen(this.source.stop, this.finish) : this.source.stop
-  )
+  private readonly givenUp = Effect.suspend(() => (this.begun ? this.finish : Effect.void))
 
   private received(arrival: Arrival): Effect.Effect<ReadonlyArray<Piece>, Failed> {
     if (arrival._tag === "Success") return Effect.succeed(this.read(arrival.value))
@@ -217,7 +216,7 @@ export class StreamedBody implements Waiting {
   /** Closes the connection. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     this.silences.close(this)
-    return Effect.andThen(this.source.stop, Scope.close(this.scope, Exit.void))
+    return this.source.close
   })
 
   private outcome(): Outcome.Outcome {
@@ -236,62 +235,18 @@ export class StreamedBody implements Waiting {
   }
 }
 
-/** Makes the body of a response, in a scope of its own that `finish` closes. */
+/** Makes the body of a response; `finish` closes it. */
 export const make = (
   response: HttpClientResponse.HttpClientResponse,
   lease: Lease.Lease,
   options: StreamOptions
 ): Effect.Effect<StreamedBody> =>
-  Effect.withFiber((fiber) => {
-    const scope = Scope.makeUnsafe()
-    return Effect.map(
-      Channel.toPullScoped(response.stream.channel, scope),
-      (pull) => {
-        const source = new PullSource(pull, fiber.context)
-        return new StreamedBody(response, lease, scope, source, fiber.getRef(Clock.Clock), options)
-      }
+  Effect.withFiber((fiber) =>
+    Effect.map(
+      sourceOf(response),
+      (source) => new StreamedBody(response, lease, source, fiber.getRef(Clock.Clock), options)
     )
-  })
-
-/** The end came without the word that it is one. */
-const truncated: Outcome.Faulted = Outcome.faulted({
-  scope: "upstream",
-  reason: "unavailable",
-  class: "truncated",
-  retryable: "never",
-  cost: undefined
-})
-
-/** A stream that ends before it has said anything: some provider's failure. */
-const empty: Classifier.Answer = {
-  status: 200,
-  headers: {},
-  body: {
-    error: {
-      code: 502,
-      message: "The stream ended before it said anything",
-      metadata: { provider_name: "unknown" }
-    }
-  }
-}
-
-const silence = (response: HttpClientResponse.HttpClientResponse) =>
-  new HttpClientError.HttpClientError({
-    reason: new HttpClientError.TransportError({
-      request: response.request,
-      description: "The stream fell silent"
-    })
-  })
-
-const unreadable = (response: HttpClientResponse.HttpClientResponse, cause: Error) =>
-  new HttpClientError.HttpClientError({
-    reason: new HttpClientError.DecodeError({
-      request: response.request,
-      response,
-      cause,
-      description: "An event of the stream is too long"
-    })
-  })
+  )
 
 /** Bytes that are held back while a stream says nothing: days of comments. */
 const maxHeld = 1024 * 1024
@@ -300,3 +255,4 @@ const maxHeld = 1024 * 1024
 const patience = 1000
 
 const noEvents: ReadonlyArray<Seen> = []
+const ignore = () => {}
