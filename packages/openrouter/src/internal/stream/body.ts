@@ -5,12 +5,10 @@
  * key may be tried. From there on the bytes pass unchanged, and the events in them are only watched.
  */
 import * as Clock from "effect/Clock"
-import * as Arr from "effect/Array"
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Pull from "effect/Pull"
-import * as Stream from "effect/Stream"
 import type { HttpClientResponse } from "effect/http"
 import { Outcome, type Errors, type Lease } from "@evenkeel/core"
 import * as Classifier from "../../Classifier.ts"
@@ -31,6 +29,8 @@ export interface StreamOptions {
   readonly table: ReadonlyArray<Classifier.Row> | undefined
   /** The longest silence; comments break it too. */
   readonly idleMillis: number
+  /** Whether the reader is after the bytes; else it wants each event as JSON. */
+  readonly bytes: boolean
 }
 
 /** The stream ended, or said that it failed, before it said anything. */
@@ -77,7 +77,7 @@ export class StreamedBody implements Waiting {
     this.source = source
     this.silences = silencesBy(clock)
     this.idleMillis = options.idleMillis
-    this.watch = new StreamWatch(options.table, lease.candidate.includesByok)
+    this.watch = new StreamWatch(options.table, lease.candidate.includesByok, !options.bytes)
     this.hasEvents = (response.headers["content-type"] ?? "").toLowerCase().includes("event-stream")
     this.scanner = this.hasEvents ? new EventScanner() : undefined
     this.silences.open(this)
@@ -110,17 +110,6 @@ export class StreamedBody implements Waiting {
     this.held = []
     return Effect.succeed(held)
   })
-
-  /** The same as a stream. */
-  get pieces(): Stream.Stream<Piece, Failed> {
-    return Stream.fromPull(
-      Effect.succeed(
-        Effect.flatMap(this.next, (pieces) =>
-          Arr.isReadonlyArrayNonEmpty(pieces) ? Effect.succeed(pieces) : Cause.done()
-        )
-      )
-    )
-  }
 
   /** Pieces that nobody has seen. */
   private get fresh(): Effect.Effect<ReadonlyArray<Piece>, Failed> {

@@ -38,7 +38,6 @@ class Reader {
   constructor(body: StreamedBody, keyId: string) {
     this.body = body
     this.keyId = keyId
-    body.watch.parses = true
     if (!body.hasEvents) this.undecodable("The answer is no stream of events", undefined)
   }
 

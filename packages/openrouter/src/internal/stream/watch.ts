@@ -41,15 +41,16 @@ export class StreamWatch {
   cost: number | undefined
   usage: unknown
   failure: Classifier.Classification | undefined
-  /** Whether the reader wants the data of every event as JSON, also where the watch can do without. */
-  parses = false
   private readonly table: ReadonlyArray<Classifier.Row> | undefined
   /** Whether the key's cap counts what the account's own provider keys cost. */
   private readonly includesByok: boolean
+  /** Whether the reader wants the data of every event as JSON, also where the watch can do without. */
+  private readonly parses: boolean
 
-  constructor(table: ReadonlyArray<Classifier.Row> | undefined, includesByok = false) {
+  constructor(table: ReadonlyArray<Classifier.Row> | undefined, includesByok = false, parses = false) {
     this.table = table
     this.includesByok = includesByok
+    this.parses = parses
   }
 
   see(data: string, now: number): Seen {
