@@ -3,7 +3,7 @@
  * Evenkeel sends to OpenRouter goes through it.
  */
 import * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -127,8 +127,9 @@ export const makeSend = (
   balancer: Balancer.Balancer["Service"],
   options: Options & { readonly bytes?: boolean } = {}
 ): Send => {
-  const { bytes = true, classifier: table, fallbacks: others, idleTimeout = "2 minutes" } = options
-  const attemptOptions = { table, idleTimeout, bytes }
+  const { bytes = true, classifier: table, fallbacks: others } = options
+  const idleMillis = Duration.toMillis(Duration.fromInputUnsafe(options.idleTimeout ?? "2 minutes"))
+  const attemptOptions = { table, idleMillis, bytes }
   const transmit = Transmit.make(client)
   return (request, facts = nothing, call = noOptions, scope) =>
     Effect.withFiber((fiber) => {

@@ -234,18 +234,20 @@ export const make = Effect.fnUntraced(function* (
     chat: (request, options) => answer(prepare(request, false), ChatResponse.decode, options),
     chatStream: (request, options) =>
       Stream.unwrap(
-        Effect.gen(function* () {
+        Effect.flatMap(Scope.Scope, (scope) => {
           const prepared = prepare(request, true)
-          if (prepared._tag !== "Prepared") return yield* prepared
-          const scope = yield* Scope.Scope
-          const sent = yield* Effect.mapError(
-            send(prepared.request, prepared.facts, options, scope),
-            failureOf
-          )
-          options?.onAnswer?.(sent.lease)
-          return sent.stream === undefined
-            ? Stream.fromEffect(Effect.map(decoded(sent, ChatResponse.decode), chunkOf))
-            : chunksOf(sent.stream, sent.lease.key.id)
+          if (prepared._tag !== "Prepared") return Effect.fail(prepared)
+          return Effect.matchEffect(send(prepared.request, prepared.facts, options, scope), {
+            onFailure: (error) => Effect.fail(failureOf(error)),
+            onSuccess: (sent) => {
+              options?.onAnswer?.(sent.lease)
+              return Effect.succeed(
+                sent.stream === undefined
+                  ? Stream.fromEffect(Effect.map(decoded(sent, ChatResponse.decode), chunkOf))
+                  : chunksOf(sent.stream, sent.lease.key.id)
+              )
+            }
+          })
         })
       ),
     key: (id) =>

@@ -589,6 +589,46 @@ describe("behind the first content", () => {
   )
 })
 
+describe("a chunk", () => {
+  it.live("is there before the next is sent", () => {
+    let answering: Parameters<typeof begin>[0] | undefined
+    return withServer(
+      (response) => void (answering = begin(response, said("0"))),
+      function* ({ chatStream }) {
+        const seen: Array<string> = []
+        yield* Stream.runForEach(chatStream(prompt), (chunk) =>
+          Effect.sync(() => {
+            seen.push(ChatChunk.text(chunk))
+            // The server writes on only when the last has been read.
+            if (seen.length < 20) answering!.write(said(`${seen.length}`))
+            else answering!.end(finished)
+          })
+        )
+        assert.deepStrictEqual(seen, [...Array.from({ length: 20 }, (_, n) => `${n}`), ""])
+      }
+    )
+  })
+
+  for (const [name, last, tag] of [
+    ["a failure", failing(502), "unavailable"],
+    ["what is no chunk", 'data: {"choices":7}\n\n', "undecodable"],
+    ["a truncation", "", "truncated"]
+  ] as const) {
+    it.live(`reaches the reader before ${name} that came with it, and what came behind that does not`, () =>
+      withServer(
+        (response) => begin(response, said("Once") + said(" upon") + last + (last && said(" a"))).end(),
+        function* ({ chatStream }) {
+          const seen: Array<string> = []
+          const error = yield* broken(
+            Stream.tap(chatStream(prompt), (chunk) => Effect.sync(() => seen.push(ChatChunk.text(chunk))))
+          )
+          assert.deepStrictEqual([error.class, error.text, seen], [tag, "Once upon", ["Once", " upon"]])
+        }
+      )
+    )
+  }
+})
+
 describe("the end", () => {
   for (const [name, body] of [
     ["[DONE]", said("Aye") + finished + counted + done],
@@ -857,6 +897,31 @@ describe("giving a stream up", () => {
         assert.deepStrictEqual(yield* ends(world.pool), { ...none, ignored: 1 })
         yield* idle(world).pipe(Effect.timeout("2 seconds"))
         assert.strictEqual((yield* world.simulator.snapshot).keys[0]!.aborted, 1)
+      })
+    )
+  }
+
+  for (const [name, part] of [
+    ["is taken in part", (stream: Stream.Stream<unknown, unknown>) => Stream.take(stream, 1)],
+    ["is waited for no longer", (stream) => Stream.timeout(stream, "50 millis")],
+    [
+      "fails, and that is caught",
+      (stream) => Stream.catchCause(Stream.flatMap(stream, Stream.fail), () => Stream.empty)
+    ]
+  ] as ReadonlyArray<
+    [string, (stream: Stream.Stream<unknown, unknown>) => Stream.Stream<unknown, unknown>]
+  >) {
+    it.live(`frees the key when it ${name} within a stream that goes on`, () =>
+      streaming({}, function* (world) {
+        yield* world.simulator.fault({ action: actions.hang({ afterChunks: 2 }) })
+        const fiber = yield* Effect.forkChild(
+          Stream.runDrain(Stream.concat(part(world.chatStream(prompt)), Stream.never))
+        )
+        yield* eventually(ends(world.pool), ({ ignored }) => ignored === 1)
+        yield* idle(world).pipe(Effect.timeout("2 seconds"))
+        assert.isUndefined(fiber.pollUnsafe())
+        assert.strictEqual((yield* world.simulator.snapshot).keys[0]!.aborted, 1)
+        yield* Fiber.interrupt(fiber)
       })
     )
   }

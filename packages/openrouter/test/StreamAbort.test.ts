@@ -3,7 +3,6 @@
  *
  * `EVENKEEL_STREAMS` sets how many; 10,000 by default.
  */
-import { NodeHttpClient } from "@effect/platform-node"
 import { Credits, KeyPool } from "@evenkeel/core"
 import type { Balancer } from "@evenkeel/core"
 import { LeastInFlight } from "@evenkeel/least-in-flight"
@@ -13,7 +12,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Stream } from "effect"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
-import { eventually, hello, keys, rngOf, sse } from "./utils.ts"
+import { eventually, hello, keys, rngOf, sse, transport } from "./utils.ts"
 
 const streams = Number(process.env["EVENKEEL_STREAMS"] ?? 10_000)
 const warmUp = Math.ceil(streams / 10)
@@ -128,7 +127,7 @@ describe(`${streams} streams aborted at random points`, () => {
         const live = OpenRouter.layerWith({ baseUrl, credits: false }).pipe(
           Layer.provide([
             LeastInFlight.layer(),
-            NodeHttpClient.layerUndici,
+            transport.layer,
             Layer.succeed(Credits.Credits, { ...Credits.unknown, estimate: () => 0.001 })
           ]),
           Layer.provideMerge(
@@ -190,7 +189,7 @@ describe(`${streams} streams aborted at random points`, () => {
         const { baseUrl, keys: simulated, ...simulator } = yield* Simulator.Simulator
         const pool = KeyPool.layer({ keys: simulated.map(({ name, secret }) => ({ id: name, secret })) })
         const live = OpenRouter.layerWith({ baseUrl, credits: false }).pipe(
-          Layer.provide([LeastInFlight.layer(), NodeHttpClient.layerUndici]),
+          Layer.provide([LeastInFlight.layer(), transport.layer]),
           Layer.provideMerge(pool)
         )
         const exits = yield* Effect.gen(function* () {

@@ -13,6 +13,9 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Serv
 import type { AddressInfo } from "node:net"
 import * as util from "node:util"
 
+/** The client that tests are run over; `Lean.test.ts` runs some of them over another. */
+export const transport: { layer: Layer.Layer<HttpClient.HttpClient> } = { layer: NodeHttpClient.layerUndici }
+
 /** Numbers from 0 to 1 that depend on the seed alone (mulberry32). */
 export const rngOf = (seed: number): (() => number) => {
   let state = seed >>> 0
@@ -132,7 +135,7 @@ export const using = <A>(setup: Setup, body: (world: World) => Body<A>) =>
   }).pipe(
     Effect.provide([
       Simulator.layer({ ...setup.simulator, keys: setup.simulator?.keys ?? keys("a b") }),
-      NodeHttpClient.layerUndici
+      transport.layer
     ])
   )
 

@@ -1,9 +1,17 @@
 import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
-import { HttpBody, HttpClient, HttpClientRequest, type HttpClientResponse } from "effect/http"
+import { type Cause, Deferred, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
+import {
+  HttpBody,
+  HttpClient,
+  type HttpClientError,
+  HttpClientRequest,
+  type HttpClientResponse
+} from "effect/http"
 import { UndiciHttpClient } from "../src/index.ts"
-import { serve, until, type Answer } from "./server.ts"
+import type { DispatchResponse } from "../src/internal/response.ts"
+import { type Arrival, type Chunks, sourceSymbol } from "../src/internal/source.ts"
+import { serve, until, type Answer, type Upstream } from "./server.ts"
 
 const execute = (request: HttpClientRequest.HttpClientRequest) =>
   Effect.flatMap(HttpClient.HttpClient, (client) => client.execute(request))
@@ -26,8 +34,32 @@ type Exchange = (
   isWhole: () => boolean
 ) => ReturnType<HttpClient.HttpClient["execute"]>
 
+/** What is looked into of an exchange. */
+interface Exchanged {
+  readonly chunks: ReadonlyArray<Uint8Array>
+  onResponseData: (controller: unknown, chunk: Uint8Array) => void
+}
+
+type Source = ReturnType<NonNullable<(typeof DispatchResponse.prototype)[typeof sourceSymbol]>>
+const sourceOf = (response: HttpClientResponse.HttpClientResponse): Source =>
+  (response as DispatchResponse)[sourceSymbol]?.()
+
+/** Its stream made of its source, as those make it who read the body themselves. */
+const bySource = (response: HttpClientResponse.HttpClientResponse): HttpClientResponse.HttpClientResponse => {
+  const stream = Stream.suspend(() => {
+    const source = sourceOf(response)
+    if (source === undefined) return response.stream
+    const next = Effect.callback<Chunks, Cause.Done | HttpClientError.HttpClientError>((resume) => {
+      const arrival = source.next(resume)
+      if (arrival !== undefined) resume(arrival)
+    })
+    return Stream.ensuring(Stream.fromPull(Effect.succeed(next)), source.close)
+  })
+  return Object.create(response, { stream: { value: stream } })
+}
+
 /** A client that takes the shorter way of the lean one wherever it can, as those do who look after their answers. */
-const shorter = (whole: boolean) =>
+const shorter = (whole: boolean, read = (response: HttpClientResponse.HttpClientResponse) => response) =>
   Layer.effect(
     HttpClient.HttpClient,
     Effect.map(HttpClient.HttpClient, (client) => {
@@ -36,7 +68,10 @@ const shorter = (whole: boolean) =>
         (requests: Effect.Effect<HttpClientRequest.HttpClientRequest>) =>
           Effect.flatMap(requests, (request) =>
             request.body._tag === "Uint8Array" || request.body._tag === "Empty"
-              ? exchange(request, () => whole)
+              ? Effect.map(
+                  exchange(request, () => whole),
+                  read
+                )
               : client.execute(request)
           ),
         Effect.succeed as HttpClient.HttpClient.Preprocess<never, never>
@@ -49,7 +84,8 @@ const layers = [
   ["lean", UndiciHttpClient.layer],
   ["standard", NodeHttpClient.layerUndici],
   ["shorter", shorter(false)],
-  ["shorter, whole", shorter(true)]
+  ["shorter, whole", shorter(true)],
+  ["shorter, by its source", shorter(false, bySource)]
 ] as const
 
 describe.each(layers)("%s client", (name, layer) => {
@@ -327,6 +363,131 @@ describe.each(layers)("%s client", (name, layer) => {
       for (const answer of waiting) answer()
       const texts = yield* Fiber.join(all)
       assert.isTrue(texts.every((text) => text === "ok"))
+    })
+  )
+})
+
+describe("a source", () => {
+  const over = <A>(
+    layer: Layer.Layer<HttpClient.HttpClient>,
+    answer: Answer,
+    body: (
+      response: HttpClientResponse.HttpClientResponse,
+      upstream: Upstream
+    ) => Effect.Effect<A, unknown, Scope.Scope>
+  ) =>
+    Effect.flatMap(serve(answer), (upstream) =>
+      Effect.flatMap(get(upstream.url), (response) => body(response, upstream))
+    ).pipe(Effect.provide(layer, { local: true }))
+  const textOf = (arrival: Arrival | undefined) =>
+    arrival?._tag === "Success" ? Buffer.concat(arrival.value).toString() : arrival?._tag
+
+  it.live("has what is there, calls when there is more, and tells of the end", () => {
+    let more: (text: string) => void
+    let end: () => void
+    const answer: Answer = (_, response) => {
+      more = (text) => void response.write(text)
+      end = () => void response.end()
+      response.write("one")
+    }
+    return over(shorter(false), answer, (response) =>
+      Effect.gen(function* () {
+        const source = sourceOf(response)!
+        const arrivals: Array<string | undefined> = []
+        const ready = (arrival: Arrival) => void arrivals.push(textOf(arrival))
+        const next = Effect.suspend(() => {
+          const { length } = arrivals
+          const arrival = source.next(ready)
+          if (arrival !== undefined) ready(arrival)
+          return until(() => arrivals.length > length)
+        })
+        yield* next
+        assert.deepStrictEqual(arrivals, ["one"])
+        assert.isUndefined(source.next(ready))
+        // Nothing comes, so nobody is called.
+        yield* Effect.sleep("20 millis")
+        assert.strictEqual(arrivals.length, 1)
+        more("two")
+        yield* until(() => arrivals.length === 2)
+        more("three")
+        yield* next
+        assert.deepStrictEqual(arrivals.slice(1), ["two", "three"])
+        const last = source.next(ready)
+        assert.isUndefined(last)
+        end()
+        yield* until(() => arrivals.length === 4)
+        assert.strictEqual(arrivals[3], "Failure")
+        assert.strictEqual(textOf(source.next(ready)), "Failure")
+      })
+    )
+  })
+
+  it.live("is not woken by what it has taken already", () => {
+    let more: () => void
+    const answer: Answer = (_, response) => {
+      more = () => void response.write("two")
+      response.write("one")
+    }
+    return over(shorter(false), answer, (response) =>
+      Effect.gen(function* () {
+        const source = sourceOf(response)!
+        const arrivals: Array<string | undefined> = []
+        const nobody = () => assert.fail("called for what was taken")
+        // Taken in the same turn in which it came, before those that wait are woken.
+        const exchange = (response as unknown as { exchange: Exchanged }).exchange
+        yield* until(() => exchange.chunks.length > 0)
+        assert.strictEqual(textOf(source.next(nobody)), "one")
+        const { onResponseData } = exchange
+        exchange.onResponseData = function (controller, chunk) {
+          onResponseData.call(this, controller, chunk)
+          arrivals.push(textOf(source.next(nobody)))
+          assert.isUndefined(source.next((arrival) => arrivals.push(textOf(arrival))))
+          this.onResponseData = onResponseData
+        }
+        more()
+        yield* until(() => arrivals.length === 1)
+        yield* Effect.sleep("20 millis")
+        more()
+        yield* until(() => arrivals.length === 2)
+        assert.deepStrictEqual(arrivals, ["two", "two"])
+      })
+    )
+  })
+
+  it.live("closes the connection when it is closed, and calls nobody any more", () =>
+    over(
+      shorter(false),
+      (_, response) => void response.write("one"),
+      (response, { dropped }) =>
+        Effect.gen(function* () {
+          const source = sourceOf(response)!
+          yield* until(() => source.next(() => {}) !== undefined)
+          let called = false
+          assert.isUndefined(source.next(() => (called = true)))
+          yield* source.close
+          yield* until(() => dropped.count === 1)
+          assert.isFalse(called)
+        })
+    )
+  )
+
+  it.live("is there once, and only for those who look after the answer", () =>
+    Effect.gen(function* () {
+      yield* over(shorter(false), text(200, "ok"), (response) =>
+        Effect.gen(function* () {
+          assert.isDefined(sourceOf(response))
+          assert.isUndefined(sourceOf(response))
+          assert.strictEqual((yield* Effect.flip(response.text))._tag, "HttpClientError")
+        })
+      )
+      yield* over(shorter(false), text(200, "ok"), (response) =>
+        Effect.map(response.text, () => assert.isUndefined(sourceOf(response)))
+      )
+      yield* over(UndiciHttpClient.layer, text(200, "ok"), (response) =>
+        Effect.map(response.text, (body) =>
+          assert.deepStrictEqual([body, sourceOf(response)], ["ok", undefined])
+        )
+      )
     })
   )
 })

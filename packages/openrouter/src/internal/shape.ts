@@ -60,6 +60,19 @@ const choices = list(
     message(value["message"])
 )
 
+const delta: Guard = (value) =>
+  object(value)
+    ? text(value["role"]) &&
+      text(value["content"]) &&
+      text(value["reasoning"]) &&
+      text(value["refusal"]) &&
+      toolCalls(value["tool_calls"])
+    : missing(value)
+
+const additions = list(
+  (value) => object(value) && amount(value["index"]) && text(value["finish_reason"]) && delta(value["delta"])
+)
+
 /** What answers and chunks have in common. */
 const head = (value: Readonly<Record<string, unknown>>): boolean =>
   text(value["id"]) &&
@@ -71,3 +84,6 @@ const head = (value: Readonly<Record<string, unknown>>): boolean =>
 /** Of `ChatResponse`. */
 export const isChatResponse: Guard = (value) =>
   object(value) && Array.isArray(value["choices"]) && choices(value["choices"]) && head(value)
+
+/** Of `ChatChunk`. */
+export const isChatChunk: Guard = (value) => object(value) && additions(value["choices"]) && head(value)

@@ -106,16 +106,27 @@ export class Exchange implements Handler {
     this.controller?.resume()
   }
 
+  /** Calls when something has come, or the end. */
+  wait(waiter: () => void): void {
+    this.waiting = [...this.waiting, waiter]
+  }
+
   /** Until something has come, or the end. */
   get more(): Effect.Effect<void> {
     return Effect.callback((resume) => {
       const waiter = () => resume(Effect.void)
-      this.waiting = [...this.waiting, waiter]
+      this.wait(waiter)
       return Effect.sync(() => {
         this.waiting = this.waiting.filter((other) => other !== waiter)
         if (this.isSolitary) this.abort(interrupted())
       })
     })
+  }
+
+  /** Its only reader goes. */
+  leave(): void {
+    this.waiting = none
+    if (!this.ended) this.abort(interrupted())
   }
 
   /** Nobody but its reader looks after it: there is no signal, and no watch on what is collected. */

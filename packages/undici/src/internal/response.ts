@@ -3,6 +3,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
@@ -20,9 +21,9 @@ import {
   UrlParams
 } from "effect/http"
 import type { Exchange } from "./exchange.ts"
+import { type Arrival, type Chunks, Source, sourceSymbol } from "./source.ts"
 
 type Failed = HttpClientError.HttpClientError
-type Chunks = readonly [Uint8Array, ...Array<Uint8Array>]
 
 export class DispatchResponse
   extends Inspectable.Class
@@ -89,13 +90,25 @@ export class DispatchResponse
   }
 
   private get pull(): Pull.Pull<Chunks, Failed> {
-    const { exchange } = this
-    const pull: Pull.Pull<Chunks, Failed> = Effect.suspend(() => {
-      if (exchange.chunks.length > 0) return Effect.succeed(exchange.take() as unknown as Chunks)
-      if (exchange.failure !== undefined) return Effect.fail(this.undecodable(exchange.failure.cause))
-      return exchange.ended ? Cause.done() : Effect.flatMap(exchange.more, () => pull)
-    })
+    const pull: Pull.Pull<Chunks, Failed> = Effect.suspend(
+      () => this.arrived() ?? Effect.flatMap(this.exchange.more, () => pull)
+    )
     return pull
+  }
+
+  /** What has come of the body, or how it ended; `undefined` as long as nothing has. */
+  private arrived(): Arrival | undefined {
+    const { exchange } = this
+    if (exchange.chunks.length > 0) return Exit.succeed(exchange.take() as unknown as Chunks)
+    if (exchange.failure !== undefined) return Exit.fail(this.undecodable(exchange.failure.cause))
+    return exchange.ended ? done : undefined
+  }
+
+  /** Nothing if somebody else looks after the answer, or the body is not there to be read any more. */
+  [sourceSymbol](): Source | undefined {
+    if (!this.exchange.isSolitary || this.taken || this.whole !== undefined) return undefined
+    this.taken = true
+    return new Source(this.exchange, () => this.arrived())
   }
 
   /** The whole body, kept for the next reader. */
@@ -179,6 +192,8 @@ export class DispatchResponse
     return pipeArguments(this, arguments)
   }
 }
+
+const done = Exit.fail(Cause.Done())
 
 const decoder = new TextDecoder()
 const decode = (bytes: Uint8Array): string => decoder.decode(bytes)

@@ -1,11 +1,11 @@
 /**
  * From a request to the `Response` that answers it.
  */
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import { FetchHttpClient, type HttpClientError } from "effect/http"
 import type { KeyPool } from "@evenkeel/core"
 import type { Failed, Send, Sent } from "../../BalancedHttpClient.ts"
@@ -54,10 +54,13 @@ export const answering = (send: Send, pool: KeyPool.KeyPool["Service"], origin: 
       }
       return bytes
     }
-    const chunks = Stream.catch(Stream.map(stream.pieces, bytesOf), (error) =>
-      Stream.fromEffect(told("terminated")(error))
+    return call.body(
+      Effect.matchEffect(stream.next, {
+        onFailure: told("terminated"),
+        onSuccess: (pieces) =>
+          Arr.isReadonlyArrayNonEmpty(pieces) ? Effect.succeed(Arr.map(pieces, bytesOf)) : Cause.done()
+      })
     )
-    return Effect.map(Scope.provide(Stream.toPull(chunks), call.scope), (next) => call.body(next))
   }
 
   const succeeded = Effect.fnUntraced(function* (out: Outgoing, call: Call, sent: Sent) {
@@ -79,7 +82,7 @@ export const answering = (send: Send, pool: KeyPool.KeyPool["Service"], origin: 
     if (isBodiless(response)) return passedOn(response, null)
     return stream === undefined
       ? passedOn(response, yield* response.arrayBuffer)
-      : passedOn(response, yield* bodyOf(call, stream, learn))
+      : passedOn(response, bodyOf(call, stream, learn))
   })
 
   const ended = Effect.fnUntraced(function* ({ attempts, body, response }: Failed) {

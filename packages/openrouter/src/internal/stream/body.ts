@@ -5,19 +5,20 @@
  * key may be tried. From there on the bytes pass unchanged, and the events in them are only watched.
  */
 import * as Clock from "effect/Clock"
-import type * as Arr from "effect/Array"
+import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Pull from "effect/Pull"
-import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { HttpClientError, type HttpClientResponse } from "effect/http"
+import type { HttpClientResponse } from "effect/http"
 import { Outcome, type Errors, type Lease } from "@evenkeel/core"
 import * as Classifier from "../../Classifier.ts"
 import { tellUsage } from "../usage.ts"
 import { concat } from "./bytes.ts"
+import { empty, lapsed, silence, truncated, unreadable } from "./endings.ts"
+import { silencesBy, type Silences, type Waiting } from "./silence.ts"
+import { sourceOf, type Arrival, type Chunks, type Failed, type Source } from "./source.ts"
 import { EventScanner } from "./sse.ts"
 import { isWhole, StreamWatch, type Seen } from "./watch.ts"
 
@@ -30,10 +31,10 @@ export interface Piece {
 export interface StreamOptions {
   readonly table: ReadonlyArray<Classifier.Row> | undefined
   /** The longest silence; comments break it too. */
-  readonly idleTimeout: Duration.Input
+  readonly idleMillis: number
+  /** Whether the reader is after the bytes; else it wants each event as JSON. */
+  readonly bytes: boolean
 }
-
-type Chunks = Pull.Pull<Arr.NonEmptyReadonlyArray<Uint8Array>, HttpClientError.HttpClientError>
 
 /** The stream ended, or said that it failed, before it said anything. */
 export interface EarlyEnd {
@@ -43,59 +44,56 @@ export interface EarlyEnd {
   readonly bytes: Uint8Array<ArrayBuffer>
 }
 
-export class StreamedBody {
+export class StreamedBody implements Waiting {
   readonly watch: StreamWatch
   /** Whether it is a stream of events at all. */
   readonly hasEvents: boolean
+  due = Infinity
   private readonly response: HttpClientResponse.HttpClientResponse
   private readonly lease: Lease.Lease
-  private readonly scope: Scope.Closeable
-  private readonly next: Chunks
+  private readonly source: Source
+  private readonly clock: Clock.Clock
+  private readonly silences: Silences
+  private readonly idleMillis: number
   private readonly scanner: EventScanner | undefined
   /** Pieces that came before the first content, and with it. */
   private held: Array<Piece> = []
   private heldBytes = 0
+  /** The first content is there, and its reader. */
+  private begun = false
+  private resume: (next: Effect.Effect<ReadonlyArray<Piece>, Failed>) => void = ignore
   private ended = false
   private broken = false
-  /** Its permit is another's. */
-  private cut = false
   private done = false
   private readonly whenDone: Array<(outcome: Outcome.Outcome) => void> = []
 
   constructor(
     response: HttpClientResponse.HttpClientResponse,
     lease: Lease.Lease,
-    scope: Scope.Closeable,
-    next: Chunks,
+    source: Source,
+    clock: Clock.Clock,
     options: StreamOptions
   ) {
     this.response = response
     this.lease = lease
-    this.scope = scope
-    this.watch = new StreamWatch(options.table, lease.candidate.includesByok)
+    this.clock = clock
+    this.source = source
+    this.silences = silencesBy(clock)
+    this.idleMillis = options.idleMillis
+    this.watch = new StreamWatch(options.table, lease.candidate.includesByok, !options.bytes)
     this.hasEvents = (response.headers["content-type"] ?? "").toLowerCase().includes("event-stream")
     this.scanner = this.hasEvents ? new EventScanner() : undefined
-    const silent = Effect.suspend(() => Effect.fail(broken(response, "The stream fell silent")))
-    const within = (duration: Duration.Input) =>
-      Effect.timeoutOrElse(next, { duration, orElse: () => silent })
-    const usually = within(options.idleTimeout)
-    const guarded = this.unlessLost(usually)
-    const atTheEnd = within(Duration.min(Duration.fromInputUnsafe(options.idleTimeout), patience))
-    this.next = Effect.suspend(() => {
-      if (this.watch.over) return atTheEnd
-      // Up to its first content the use itself is cut off.
-      return this.watch.committed || !this.hasEvents ? guarded : usually
-    })
+    this.silences.open(this)
   }
 
   /** Reads up to the first content. Bodies that are no events are content from the first byte. */
-  readonly commit: Effect.Effect<void, EarlyEnd | HttpClientError.HttpClientError> = Effect.suspend(() => {
-    if (this.scanner === undefined || this.watch.committed) return Effect.void
-    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+  get commit(): Effect.Effect<void, EarlyEnd | Failed> {
+    return Effect.suspend(() => {
+      if (this.scanner === undefined || this.watch.committed) return Effect.void
       const { failure } = this.watch
       if (failure !== undefined) return Effect.fail(this.early(failure))
-      if (this.ended) return Effect.fail(this.early(Classifier.classify(empty, now)!))
-      return Effect.flatMap(this.pull, (pieces) => {
+      if (this.ended) return Effect.fail(this.early(Classifier.classify(empty, this.now)!))
+      return Effect.flatMap(this.fresh, (pieces) => {
         for (const piece of pieces) {
           this.held.push(piece)
           this.heldBytes += piece.bytes.length
@@ -105,77 +103,103 @@ export class StreamedBody {
         return this.commit
       })
     })
-  })
-
-  /** The pieces from the first on; to be read once. */
-  readonly pieces: Stream.Stream<Piece, HttpClientError.HttpClientError> = Stream.fromPull(
-    Effect.sync(() =>
-      Effect.suspend((): Pull.Pull<Arr.NonEmptyReadonlyArray<Piece>, HttpClientError.HttpClientError> => {
-        const [first, ...rest] = this.held
-        if (first === undefined) {
-          return Effect.flatMap(this.pull, ([head, ...tail]) =>
-            head === undefined ? Cause.done() : Effect.succeed([head, ...tail] as const)
-          )
-        }
-        this.held = []
-        return Effect.succeed([first, ...rest] as const)
-      })
-    )
-  )
-
-  /** The next pieces; none at the end. */
-  private readonly pull: Effect.Effect<ReadonlyArray<Piece>, HttpClientError.HttpClientError> =
-    Effect.suspend(() => {
-      if (this.ended) return Effect.succeed([])
-      const tooLong = this.scanner?.failure
-      if (tooLong !== undefined) return Effect.fail(unreadable(this.response, tooLong))
-      return Effect.flatMap(Effect.exit(this.next), (exit) =>
-        Effect.flatMap(
-          Clock.currentTimeMillis,
-          (now): Effect.Effect<ReadonlyArray<Piece>, HttpClientError.HttpClientError> => {
-            if (exit._tag === "Success") return Effect.succeed(this.read(exit.value, now))
-            if (!Pull.isDoneCause(exit.cause)) {
-              const failed = exit.cause.reasons.some((reason) => reason._tag === "Fail")
-              // Behind the ending it does not matter any more how the connection goes.
-              if (!failed || !this.watch.finished) {
-                this.broken = failed && !this.cut
-                return Effect.failCause(exit.cause as Cause.Cause<HttpClientError.HttpClientError>)
-              }
-            }
-            this.ended = true
-            const rest = (this.scanner?.end() ?? []).filter(({ data }) => isWhole(data))
-            const last = this.see(rest, now)
-            return Effect.succeed(last.length === 0 ? [] : [{ bytes: new Uint8Array(0), events: last }])
-          }
-        )
-      )
-    })
-
-  /** Ends with the permit that the request began with. */
-  private unlessLost(next: Chunks): Chunks {
-    const { lost } = this.lease
-    if (lost === undefined) return next
-    const cut = Effect.suspend(() => {
-      this.cut = true
-      return Effect.fail(broken(this.response, "The permit of the stream has lapsed"))
-    })
-    return Effect.raceFirst(next, Effect.andThen(lost, cut))
   }
 
-  private read(chunks: ReadonlyArray<Uint8Array>, now: number): ReadonlyArray<Piece> {
-    const pieces = chunks.map((bytes) => ({ bytes, events: this.see(this.scanner?.push(bytes), now) }))
+  /** The next pieces, from the first on; none at the end. To be read once. */
+  readonly next: Effect.Effect<ReadonlyArray<Piece>, Failed> = Effect.suspend(() => {
+    this.begun = true
+    if (this.held.length === 0) return this.fresh
+    const { held } = this
+    this.held = []
+    return Effect.succeed(held)
+  })
+
+  /** The same as a stream. */
+  get pieces(): Stream.Stream<Piece, Failed> {
+    return Stream.fromPull(
+      Effect.succeed(
+        Effect.flatMap(this.next, (pieces) =>
+          Arr.isReadonlyArrayNonEmpty(pieces) ? Effect.succeed(pieces) : Cause.done()
+        )
+      )
+    )
+  }
+
+  /** Pieces that nobody has seen. */
+  private get fresh(): Effect.Effect<ReadonlyArray<Piece>, Failed> {
+    if (this.ended) return Effect.succeed([])
+    const tooLong = this.scanner?.failure
+    return tooLong === undefined ? this.unlessLost : Effect.fail(unreadable(this.response, tooLong))
+  }
+
+  /** Ends with the permit that the request began with. Up to its first content the use itself is cut off. */
+  private get unlessLost(): Effect.Effect<ReadonlyArray<Piece>, Failed> {
+    const { lost } = this.lease
+    if (lost === undefined || this.watch.over || (this.hasEvents && !this.watch.committed))
+      return this.arriving
+    return Effect.raceFirst(
+      this.arriving,
+      Effect.andThen(
+        lost,
+        Effect.suspend(() => Effect.fail(lapsed(this.response)))
+      )
+    )
+  }
+
+  /** What is there, or else what comes. */
+  private readonly arriving: Effect.Effect<ReadonlyArray<Piece>, Failed> = Effect.callback((resume) => {
+    this.resume = resume
+    const arrival = this.source.next(this.ready)
+    if (arrival !== undefined) return resume(this.received(arrival))
+    // Behind the last word nothing is waited for but the end.
+    this.due = this.silences.due(this.watch.over ? Math.min(this.idleMillis, patience) : this.idleMillis)
+    return this.givenUp
+  })
+
+  private readonly ready = (arrival: Arrival): void => {
+    this.due = Infinity
+    this.resume(Effect.suspend(() => this.received(arrival)))
+  }
+
+  /** There was silence for too long. */
+  cut(): void {
+    this.ready(Exit.fail(silence(this.response)))
+  }
+
+  /** Before the first content it is the attempt that is given up, and not yet the stream. */
+  private readonly givenUp = Effect.suspend(() => (this.begun ? this.finish : Effect.void))
+
+  private received(arrival: Arrival): Effect.Effect<ReadonlyArray<Piece>, Failed> {
+    if (arrival._tag === "Success") return Effect.succeed(this.read(arrival.value))
+    if (!Pull.isDoneCause(arrival.cause)) {
+      const failed = arrival.cause.reasons.some((reason) => reason._tag === "Fail")
+      // Behind the ending it does not matter any more how the connection goes.
+      if (!failed || !this.watch.finished) {
+        this.broken = failed
+        return Effect.failCause(arrival.cause as Cause.Cause<Failed>)
+      }
+    }
+    this.ended = true
+    const rest = (this.scanner?.end() ?? []).filter(({ data }) => isWhole(data))
+    const last = this.see(rest)
+    return Effect.succeed(last.length === 0 ? [] : [{ bytes: new Uint8Array(0), events: last }])
+  }
+
+  private get now(): number {
+    return this.clock.currentTimeMillisUnsafe()
+  }
+
+  private read(chunks: Chunks): ReadonlyArray<Piece> {
+    const pieces = chunks.map((bytes) => ({ bytes, events: this.see(this.scanner?.push(bytes)) }))
     // Too long an event has content, whatever it is: no other key would send less, and the reader is told.
     if (this.scanner?.failure !== undefined) this.watch.committed = true
     return pieces
   }
 
-  private see(
-    events: ReadonlyArray<{ readonly data: string }> | undefined,
-    now: number
-  ): ReadonlyArray<Seen> {
-    return events === undefined || events.length === 0
-      ? noEvents
-      : events.map(({ data }) => this.watch.see(data, now))
+  private see(events: ReadonlyArray<{ readonly data: string }> | undefined): ReadonlyArray<Seen> {
+    if (events === undefined || events.length === 0) return noEvents
+    const { now } = this
+    return events.map(({ data }) => this.watch.see(data, now))
   }
 
   private early(classification: Classifier.Classification): EarlyEnd {
@@ -210,7 +234,10 @@ export class StreamedBody {
     })
 
   /** Closes the connection. */
-  readonly close: Effect.Effect<void> = Effect.suspend(() => Scope.close(this.scope, Exit.void))
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    this.silences.close(this)
+    return this.source.close
+  })
 
   private outcome(): Outcome.Outcome {
     const { cost, failure, finished } = this.watch
@@ -228,61 +255,24 @@ export class StreamedBody {
   }
 }
 
-/** Makes the body of a response, in a scope of its own that `finish` closes. */
+/** Makes the body of a response; `finish` closes it. */
 export const make = (
   response: HttpClientResponse.HttpClientResponse,
   lease: Lease.Lease,
   options: StreamOptions
 ): Effect.Effect<StreamedBody> =>
-  Effect.suspend(() => {
-    const scope = Scope.makeUnsafe()
-    return Effect.map(
-      Scope.provide(Stream.toPull(response.stream), scope),
-      (next) => new StreamedBody(response, lease, scope, next, options)
+  Effect.withFiber((fiber) =>
+    Effect.map(
+      sourceOf(response),
+      (source) => new StreamedBody(response, lease, source, fiber.getRef(Clock.Clock), options)
     )
-  })
-
-/** The end came without the word that it is one. */
-const truncated: Outcome.Faulted = Outcome.faulted({
-  scope: "upstream",
-  reason: "unavailable",
-  class: "truncated",
-  retryable: "never",
-  cost: undefined
-})
-
-/** A stream that ends before it has said anything: some provider's failure. */
-const empty: Classifier.Answer = {
-  status: 200,
-  headers: {},
-  body: {
-    error: {
-      code: 502,
-      message: "The stream ended before it said anything",
-      metadata: { provider_name: "unknown" }
-    }
-  }
-}
-
-const broken = ({ request }: HttpClientResponse.HttpClientResponse, description: string) =>
-  new HttpClientError.HttpClientError({
-    reason: new HttpClientError.TransportError({ request, description })
-  })
-
-const unreadable = (response: HttpClientResponse.HttpClientResponse, cause: Error) =>
-  new HttpClientError.HttpClientError({
-    reason: new HttpClientError.DecodeError({
-      request: response.request,
-      response,
-      cause,
-      description: "An event of the stream is too long"
-    })
-  })
+  )
 
 /** Bytes that are held back while a stream says nothing: days of comments. */
 const maxHeld = 1024 * 1024
 
-/** How long the connection may stay open behind the last word. */
-const patience = Duration.seconds(1)
+/** How long the connection may stay open behind the last word, in milliseconds. */
+const patience = 1000
 
 const noEvents: ReadonlyArray<Seen> = []
+const ignore = () => {}

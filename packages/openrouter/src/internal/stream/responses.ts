@@ -1,6 +1,8 @@
 /**
  * Responses whose body has been read already, and responses whose body is a stream under a lease.
  */
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -73,11 +75,10 @@ export const streamed = (
   const end = Effect.andThen(begin, body.finish)
   // Whoever else ends it, nobody has to watch it any more.
   body.onFinish(() => Effect.runSync(begin))
-  const bytes = body.pieces.pipe(
-    Stream.map((piece) => piece.bytes),
-    Stream.onStart(begin),
-    Stream.ensuring(end)
+  const pull = Effect.flatMap(body.next, (pieces) =>
+    Arr.isReadonlyArrayNonEmpty(pieces) ? Effect.succeed(Arr.map(pieces, ({ bytes }) => bytes)) : Cause.done()
   )
+  const bytes = Stream.ensuring(Stream.fromPull(Effect.as(begin, pull)), end)
   const text = Stream.mkString(Stream.decodeText(bytes))
   const fail = (description: string) => (cause: unknown) =>
     new HttpClientError.HttpClientError({

@@ -47,10 +47,13 @@ export class StreamWatch {
   private readonly table: ReadonlyArray<Classifier.Row> | undefined
   /** Whether the key's cap counts what the account's own provider keys cost. */
   private readonly includesByok: boolean
+  /** Whether the reader wants the data of every event as JSON, also where the watch can do without. */
+  private readonly parses: boolean
 
-  constructor(table: ReadonlyArray<Classifier.Row> | undefined, includesByok = false) {
+  constructor(table: ReadonlyArray<Classifier.Row> | undefined, includesByok = false, parses = false) {
     this.table = table
     this.includesByok = includesByok
+    this.parses = parses
   }
 
   see(data: string, now: number): Seen {
@@ -62,9 +65,7 @@ export class StreamWatch {
       return { data, body: undefined, failure: undefined }
     }
     // Behind the first content most events are nothing but text: those that cannot matter here are not parsed here.
-    if (this.committed && !data.includes('"error"') && !data.includes('"usage"') && !ends(data)) {
-      return { data, body: undefined, failure: undefined }
-    }
+    if (this.committed && !this.parses && !matters(data)) return { data, body: undefined, failure: undefined }
     const body = parse(data)
     const fields = record(body)
     if (fields === undefined) {
@@ -85,7 +86,7 @@ export class StreamWatch {
       this.finish()
     }
     if (fields["type"] === "message_stop") this.over = true
-    if (this.failure === undefined && !isPreamble(fields)) this.committed = true
+    if (!this.committed && this.failure === undefined && !isPreamble(fields)) this.committed = true
     return { data, body, failure }
   }
 
@@ -94,11 +95,14 @@ export class StreamWatch {
   }
 }
 
+const matters = (data: string): boolean =>
+  data.includes('"error"') || data.includes('"usage"') || ends.test(data)
+
 /** Not every server writes its JSON without blanks. */
-const ends = (data: string) => /"(?:finish_reason|type)"\s*:\s*"/.test(data)
+const ends = /"(?:finish_reason|type)"\s*:\s*"/
 
 const isEnd = (fields: Readonly<Record<string, unknown>>): boolean =>
-  endings.has(String(fields["type"])) ||
+  (typeof fields["type"] === "string" && endings.has(fields["type"])) ||
   (Array.isArray(fields["choices"]) &&
     fields["choices"].some((choice) => typeof record(choice)?.["finish_reason"] === "string"))
 
