@@ -88,6 +88,10 @@ export class StreamedBody implements Waiting {
 
   /** Reads up to the first content. Bodies that are no events are content from the first byte. */
   get commit(): Effect.Effect<void, EarlyEnd | Failed> {
+    return this.untilCommitted()
+  }
+
+  private untilCommitted(): Effect.Effect<void, EarlyEnd | Failed> {
     return Effect.suspend(() => {
       if (this.scanner === undefined || this.watch.committed) return Effect.void
       const { failure } = this.watch
@@ -100,7 +104,7 @@ export class StreamedBody implements Waiting {
         }
         // So much of nothing is not held back for ever.
         if (this.heldBytes > maxHeld) this.watch.committed = true
-        return this.commit
+        return this.untilCommitted()
       })
     })
   }

@@ -2,7 +2,7 @@
  * The silence of streams. To race every wait for bytes against a sleep would cost more than the bytes themselves; here a wait
  * costs a number that is written down, and one timer looks at the numbers of all streams.
  */
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
