@@ -88,6 +88,7 @@ export class Server {
   /** Everything in it, as text. */
   async dump(): Promise<string> {
     const client = createClient({ url: this.url })
+    client.on("error", () => {})
     await client.connect()
     const texts: Array<string> = []
     for (const key of await client.keys("*")) {
@@ -96,7 +97,9 @@ export class Server {
         zset: () => client.zRangeWithScores(key, 0, -1),
         string: () => client.get(key)
       }
-      texts.push(`${key} ${JSON.stringify(await read[await client.type(key)]!())}`)
+      // It may have expired meanwhile.
+      const value = await read[await client.type(key)]?.()
+      texts.push(`${key} ${JSON.stringify(value)}`)
     }
     client.destroy()
     return texts.join("\n")
