@@ -37,11 +37,16 @@ const programs: Readonly<Record<string, string>> = {
 
 const entry = "\0program"
 const others = /^(?:effect|@effect|node:)/
+const rest = /^(?:effect|@effect|@evenkeel|node:)/
 
-/** Bundles a program, which may import by name or by path; what `external` matches is left out. */
-export const bundle = async (source: string, external: RegExp = others): Promise<Bundle> => {
+/**
+ * Bundles a program, which may import by name or by path; what `external` matches is left out. A command is its side effects:
+ * its modules stay, whether or not something is imported from them.
+ */
+export const bundle = async (source: string, external = others, command = false): Promise<Bundle> => {
   const build = await rolldown({
     input: entry,
+    treeshake: !command,
     platform: "node",
     external: (id) => external.test(id),
     resolve: { conditionNames: ["@evenkeel/source", "import", "default"] },
@@ -92,10 +97,6 @@ export const published = (): ReadonlyMap<string, string> => {
 export const packageSizes = (): Promise<ReadonlyArray<Size>> =>
   Promise.all(
     Array.from(published(), async ([name, path]) =>
-      // A command exports nothing, so that it is imported as well.
-      size(
-        name,
-        await bundle(`import "${path}"\nexport * from "${path}"`, /^(?:effect|@effect|@evenkeel|node:)/)
-      )
+      size(name, await bundle(`export * from "${path}"`, rest, !path.endsWith("index.ts")))
     )
   )

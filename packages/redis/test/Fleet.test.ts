@@ -151,8 +151,12 @@ describe.skipIf(binary === undefined)("a fleet on a real Redis", patience, () =>
   it.live("openings of circuits travel by scope, whoever opens them; the later deadline holds", () =>
     Effect.gen(function* () {
       const { url } = yield* server
-      const [one, other] = yield* fleet(2, { url, keys: keys("a b", { account: "A" }), facts })
-      const targets = ["key b", "account A", "upstream m", "host host"]
+      const [one, other] = yield* fleet(2, {
+        url,
+        keys: keys("a b", { account: "A", workspace: "W" }),
+        facts
+      })
+      const targets = ["key b", "workspace W", "account A", "upstream m", "host host"]
       for (const target of targets) {
         const [scope, id] = target.split(" ")
         yield* one!.ask("open", { target: { scope, id }, millis: 60_000 })
@@ -162,7 +166,7 @@ describe.skipIf(binary === undefined)("a fleet on a real Redis", patience, () =>
         circuits.map(({ id, scope }) => `${scope} ${id}`).toSorted()
       const open = (process: typeof one, count: number) =>
         until(process!.ask("circuits"), ({ length }) => length === count)
-      const [here, there] = [yield* open(one, 4), yield* open(other, 4)]
+      const [here, there] = [yield* open(one, targets.length), yield* open(other, targets.length)]
       assert.deepStrictEqual(names(here), targets.toSorted())
       assert.deepStrictEqual(names(there), targets.toSorted())
       const least = (all: ReadonlyArray<any>) => Math.min(...all.map(({ state }) => state.until))

@@ -16,6 +16,10 @@ export interface Project {
   readonly engines: { readonly node: string }
 }
 
+/** The scope is the project's, but for the command that `npx evenkeel` finds. */
+const nameOf = (folder: string): string =>
+  folder === "packages/evenkeel" ? "evenkeel" : folder.replace("packages/", "@evenkeel/")
+
 const order = (
   "name version type description license keywords homepage repository bugs engines sideEffects bin files exports " +
   "publishConfig dependencies peerDependencies peerDependenciesMeta optionalDependencies devDependencies"
@@ -102,7 +106,7 @@ export const problems = (pkg: Package, project: Project, root: string): Readonly
   const readme = join(root, folder, "README.md")
   const page = existsSync(readme) ? readFileSync(readme, "utf8") : ""
   const rules: ReadonlyArray<readonly [held: boolean, rule: string]> = [
-    [name === folder.replace("packages/", "@evenkeel/"), `name must be that of its folder, ${folder}`],
+    [name === nameOf(folder), `name must be that of its folder, ${folder}`],
     [/^\S.{20,200}\.$/.test(description ?? ""), "description must be a sentence of 20 to 200 characters"],
     [(keywords ?? []).length >= 3, "keywords must be three or more"],
     [new Set(keywords).size === (keywords ?? []).length, "keywords must differ from each other"],

@@ -15,10 +15,15 @@ export const built = join(root, "packages/site/dist")
 
 export const textOf = (path: string): string => readFileSync(join(root, path), "utf8")
 
-/** The packages that users install. */
+const manifestOf = (name: string) => JSON.parse(textOf(`packages/${name}/package.json`))
+
+/** The packages that users install, by their folders. */
 export const published: ReadonlyArray<string> = readdirSync(join(root, "packages"))
   .filter((name) => existsSync(join(root, "packages", name, "package.json")))
-  .filter((name) => !JSON.parse(textOf(`packages/${name}/package.json`)).private)
+  .filter((name) => !manifestOf(name).private)
+
+/** The name of the package in a folder. */
+export const nameOf = (name: string): string => manifestOf(name).name
 
 /** Those of them that programs import; a command has no reference of exports. */
 export const libraries: ReadonlyArray<string> = published.filter((name) =>

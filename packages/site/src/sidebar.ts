@@ -5,7 +5,7 @@ import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import type { DefaultTheme } from "vitepress"
 import { pageOf, sourcePageOf, targetOf } from "./links.ts"
-import { generated, libraries, published, root, textOf, titleOf, written } from "./repository.ts"
+import { generated, libraries, nameOf, published, root, textOf, titleOf, written } from "./repository.ts"
 import { exampleFolders } from "./sources.ts"
 
 type Item = DefaultTheme.SidebarItem
@@ -33,7 +33,7 @@ const guide = (): Array<Item> => [
   {
     text: "Packages",
     collapsed: true,
-    items: published.map((name) => item(`packages/${name}/README.md`, `@evenkeel/${name}`))
+    items: published.map((name) => item(`packages/${name}/README.md`, nameOf(name)))
   },
   {
     text: "Examples",
