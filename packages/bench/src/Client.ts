@@ -1,6 +1,9 @@
 /**
- * What is compared: one way to ask for a chat completion, whole or streamed.
+ * What is compared.
  */
+import { Effect, Exit, Layer, Scope } from "effect"
+
+/** One way to ask for a chat completion, whole or streamed. */
 export interface Client {
   /** The text of an answer. */
   readonly call: (turn: number) => Promise<string>
@@ -11,6 +14,20 @@ export interface Client {
 
 /** `url` is the upstream's, up to `/v1` or below `/hold`. */
 export type Make = (url: string) => Promise<Client>
+
+/**
+ * A layer that is up, as in a program: its requests are run one by one, with what it made. (A `ManagedRuntime` would write
+ * each of them down in its scope, which is a cost of its own.)
+ */
+export const started = async <A, E>(layer: Layer.Layer<A, E>) => {
+  const scope = Scope.makeUnsafe()
+  const context = await Effect.runPromise(Layer.buildWithScope(layer, scope))
+  return {
+    context,
+    run: Effect.runPromiseWith(context),
+    close: () => Effect.runPromise(Scope.close(scope, Exit.void))
+  }
+}
 
 export const keyCount = 16
 

@@ -1,17 +1,17 @@
 import { layerUndici } from "@effect/platform-node/NodeHttpClient"
 import { UndiciHttpClient } from "@evenkeel/undici"
-import { Effect, Layer, ManagedRuntime, Stream } from "effect"
+import { Context, Effect, Layer, Stream } from "effect"
 import { Sse } from "effect/encoding"
 import { HttpClient, HttpClientRequest } from "effect/http"
-import { body, secretOf, type Make } from "../Client.ts"
+import { body, secretOf, started, type Make } from "../Client.ts"
 import { deltaOf, textOf } from "./wire.ts"
 
 /** Effect's `HttpClient` alone: a key in turn, JSON in, JSON out, events by Effect's own parser. */
 const bare =
   (layer: Layer.Layer<HttpClient.HttpClient>): Make =>
   async (url) => {
-    const runtime = ManagedRuntime.make(layer)
-    const client = await runtime.runPromise(HttpClient.HttpClient)
+    const { close, context, run } = await started(layer)
+    const client = Context.get(context, HttpClient.HttpClient)
     const request = (turn: number, more: object) =>
       HttpClientRequest.post(`${url}/chat/completions`).pipe(
         HttpClientRequest.bearerToken(secretOf(turn)),
@@ -19,7 +19,7 @@ const bare =
       )
     return {
       call: (turn) =>
-        runtime.runPromise(
+        run(
           Effect.map(
             Effect.flatMap(client.execute(request(turn, {})), (response) => response.json),
             textOf
@@ -27,7 +27,7 @@ const bare =
         ),
       stream: (turn, first) => {
         let all = ""
-        return runtime.runPromise(
+        return run(
           Effect.flatMap(client.execute(request(turn, { stream: true })), (response) =>
             response.stream.pipe(
               Stream.decodeText,
@@ -43,7 +43,7 @@ const bare =
           )
         )
       },
-      close: () => runtime.dispose()
+      close
     }
   }
 

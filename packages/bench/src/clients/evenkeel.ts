@@ -6,9 +6,9 @@ import { ChatChunk, ChatResponse, OpenRouter } from "@evenkeel/openrouter"
 import { Retry } from "@evenkeel/retry"
 import { Telemetry } from "@evenkeel/telemetry"
 import { UndiciHttpClient } from "@evenkeel/undici"
-import { Effect, Layer, ManagedRuntime, Stream, Tracer } from "effect"
+import { Context, Effect, Layer, Stream, Tracer } from "effect"
 import { HttpBody, HttpClient, HttpClientRequest } from "effect/http"
-import { body, secretOf, secrets, type Make } from "../Client.ts"
+import { body, secretOf, secrets, started, type Make } from "../Client.ts"
 
 /** Somebody listens to spans, and does nothing with them. */
 const traced = Layer.succeed(
@@ -42,13 +42,15 @@ const chat =
     listener?: Layer.Layer<never, never, Balancer.Balancer | KeyPool.KeyPool>
   ): Make =>
   async (url) => {
-    const runtime = ManagedRuntime.make(Layer.merge(balanced(url, http, options, listener), surroundings))
-    const openrouter = await runtime.runPromise(OpenRouter.OpenRouter)
+    const { close, context, run } = await started(
+      Layer.merge(balanced(url, http, options, listener), surroundings)
+    )
+    const openrouter = Context.get(context, OpenRouter.OpenRouter)
     return {
-      call: () => runtime.runPromise(Effect.map(openrouter.chat(body()), ChatResponse.text)),
+      call: () => run(Effect.map(openrouter.chat(body()), ChatResponse.text)),
       stream: (_turn, first) => {
         let all = ""
-        return runtime.runPromise(
+        return run(
           openrouter.chatStream(body()).pipe(
             Stream.runForEach((chunk) =>
               Effect.sync(() => {
@@ -60,7 +62,7 @@ const chat =
           )
         )
       },
-      close: () => runtime.dispose()
+      close
     }
   }
 
@@ -80,8 +82,8 @@ type Exchange = (
  * difference to it.
  */
 export const unbalanced: Make = async (url) => {
-  const runtime = ManagedRuntime.make(UndiciHttpClient.layer)
-  const client = await runtime.runPromise(HttpClient.HttpClient)
+  const { close, context, run } = await started(UndiciHttpClient.layer)
+  const client = Context.get(context, HttpClient.HttpClient)
   const exchange = (client as never)[Symbol.for("@evenkeel/HttpClient/exchange")] as Exchange
   const template = HttpClientRequest.post(`${url}/chat/completions`)
   const call = (turn: number) => {
@@ -98,7 +100,7 @@ export const unbalanced: Make = async (url) => {
     )
   }
   return {
-    call: (turn) => runtime.runPromise(Effect.map(call(turn), ChatResponse.text)),
-    close: () => runtime.dispose()
+    call: (turn) => run(Effect.map(call(turn), ChatResponse.text)),
+    close
   }
 }

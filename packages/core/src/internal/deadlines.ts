@@ -9,7 +9,12 @@ import * as Fiber from "effect/Fiber"
 import type { Alarm } from "./alarm.ts"
 
 export class Deadlines {
-  private readonly pending = new Set<Timed<unknown, unknown>>()
+  /**
+   * In no order, each at its own `place`. A `Set` would do the same, and keep garbage alive: when one is full it goes on in
+   * another table, the old one points there, and once one of them has grown old, collecting the young ones spares all the
+   * tables that follow, with all that was under way when they were left.
+   */
+  private readonly pending: Array<Timed<any, any>> = []
   private readonly alarm: Alarm
 
   /** The alarm is to call `ring`. */
@@ -20,7 +25,8 @@ export class Deadlines {
   /** Cuts off what is due by now. */
   ring(nowMillis: number): void {
     let next = Infinity
-    for (const one of this.pending) {
+    // A copy: what is cut off may leave at once.
+    for (const one of this.pending.slice()) {
       if (one.at <= nowMillis) one.cut()
       else next = Math.min(next, one.at)
     }
@@ -40,13 +46,18 @@ export class Deadlines {
       const fiber = Effect.runForkWith(context as Context.Context<R>)(effect)
       const done = fiber.pollUnsafe()
       if (done !== undefined) return resume(done)
-      const one = new Timed(fiber, at, late)
-      this.pending.add(one)
+      const { pending } = this
+      const one = new Timed(fiber, at, late, pending.length)
+      pending.push(one)
       this.alarm.set(at)
       fiber.addObserver((exit) => {
-        this.pending.delete(one)
+        const last = pending.pop()!
+        if (last !== one) {
+          pending[one.place] = last
+          last.place = one.place
+        }
         // Nobody should be kept by a timer that no use needs.
-        if (this.pending.size === 0) this.alarm.rest()
+        if (pending.length === 0) this.alarm.rest()
         resume(one.ended(exit))
       })
       return Fiber.interrupt(fiber)
@@ -57,13 +68,15 @@ export class Deadlines {
 /** A use under way, that is cut off at a time. */
 class Timed<A, E> {
   readonly at: number
+  place: number
   private readonly fiber: Fiber.Fiber<A, E>
   private readonly late: Effect.Effect<never, E>
   private isLate = false
 
-  constructor(fiber: Fiber.Fiber<A, E>, at: number, late: Effect.Effect<never, E>) {
+  constructor(fiber: Fiber.Fiber<A, E>, at: number, late: Effect.Effect<never, E>, place: number) {
     this.fiber = fiber
     this.at = at
+    this.place = place
     this.late = late
   }
 

@@ -49,6 +49,7 @@ export class StreamedBody implements Waiting {
   /** Whether it is a stream of events at all. */
   readonly hasEvents: boolean
   due = Infinity
+  place = 0
   private readonly response: HttpClientResponse.HttpClientResponse
   private readonly lease: Lease.Lease
   private readonly source: Source
@@ -162,7 +163,7 @@ export class StreamedBody implements Waiting {
 
   private readonly ready = (arrival: Arrival): void => {
     this.due = Infinity
-    this.resume(Effect.suspend(() => this.received(arrival)))
+    this.resume(this.received(arrival))
   }
 
   /** There was silence for too long. */

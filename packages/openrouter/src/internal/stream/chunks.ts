@@ -38,14 +38,7 @@ class Reader {
   constructor(body: StreamedBody, keyId: string) {
     this.body = body
     this.keyId = keyId
-    if (!body.hasEvents) this.undecodable("The answer is no stream of events", undefined)
-  }
-
-  readonly pull: Pull.Pull<Chunks, OpenRouterError> = Effect.suspend(() => this.ending ?? this.next)
-
-  private readonly next: Pull.Pull<Chunks, OpenRouterError> = Effect.matchCauseEffect(
-    Effect.suspend(() => this.body.next),
-    {
+    this.next = Effect.matchCauseEffect(body.next, {
       onSuccess: (pieces) => {
         const chunks = this.read(pieces)
         return Arr.isArrayNonEmpty(chunks) ? Effect.succeed(chunks) : this.pull
@@ -56,8 +49,13 @@ class Reader {
         else this.break("transport", error.message, error)
         return this.pull
       }
-    }
-  )
+    })
+    if (!body.hasEvents) this.undecodable("The answer is no stream of events", undefined)
+  }
+
+  readonly pull: Pull.Pull<Chunks, OpenRouterError> = Effect.suspend(() => this.ending ?? this.next)
+
+  private readonly next: Pull.Pull<Chunks, OpenRouterError>
 
   private read(pieces: ReadonlyArray<Piece>): Array<ChatChunk.ChatChunk> {
     const chunks: Array<ChatChunk.ChatChunk> = []

@@ -11,6 +11,8 @@ import type * as Fiber from "effect/Fiber"
 export interface Waiting {
   /** When it has waited too long, in milliseconds since the epoch; `Infinity` while it does not wait. */
   readonly due: number
+  /** Where it stands among the others; the register's own. */
+  place: number
   readonly cut: () => void
 }
 
@@ -19,7 +21,8 @@ const longest = 2 ** 31 - 1
 
 /** Of the streams that go by one clock. */
 export class Silences {
-  private readonly streams = new Set<Waiting>()
+  /** In no order, each at its own `place`: a `Set` that is changed with every stream keeps garbage alive (ADR 14). */
+  private readonly streams: Array<Waiting> = []
   private readonly clock: Clock.Clock
   private timer: Fiber.Fiber<void> | undefined
   /** When the timer rings. */
@@ -30,13 +33,19 @@ export class Silences {
   }
 
   open(stream: Waiting): void {
-    this.streams.add(stream)
+    stream.place = this.streams.push(stream) - 1
   }
 
   /** Nobody is kept by a timer that no stream needs. */
   close(stream: Waiting): void {
-    this.streams.delete(stream)
-    if (this.streams.size > 0) return
+    const { streams } = this
+    if (streams[stream.place] !== stream) return
+    const last = streams.pop()!
+    if (last !== stream) {
+      streams[stream.place] = last
+      last.place = stream.place
+    }
+    if (streams.length > 0) return
     this.timer?.interruptUnsafe()
     this.timer = undefined
     this.at = Infinity
@@ -65,7 +74,8 @@ export class Silences {
     this.at = Infinity
     const now = this.clock.currentTimeMillisUnsafe()
     let next = Infinity
-    for (const stream of this.streams) {
+    // A copy: a stream that is cut may close at once.
+    for (const stream of this.streams.slice()) {
       if (stream.due <= now) stream.cut()
       else next = Math.min(next, stream.due)
     }

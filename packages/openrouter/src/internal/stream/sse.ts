@@ -4,8 +4,8 @@
 import { Sse } from "effect/encoding"
 
 export class EventScanner {
-  // The parser takes away the mark at the beginning itself; anywhere else it is text.
-  private readonly decoder = new TextDecoder("utf-8", { ignoreBOM: true })
+  /** Made for bytes that end within a character, which are few: a decoder with a memory is dear, and lives long as garbage. */
+  private decoder: TextDecoder | undefined
   private found: Array<Sse.Event> = []
   /** The last event, if nothing at all has come behind it: what comes now is the start of another. */
   private before: Sse.Event | undefined
@@ -17,12 +17,16 @@ export class EventScanner {
 
   /** The events that these bytes complete. Comments are no events. */
   push(bytes: Uint8Array): ReadonlyArray<Sse.Event> {
+    if (this.decoder === undefined) {
+      if (bytes.length === 0 || bytes[bytes.length - 1]! < 0x80) return this.feed(whole.decode(bytes))
+      this.decoder = new TextDecoder("utf-8", unmarked)
+    }
     return this.feed(this.decoder.decode(bytes, { stream: true }))
   }
 
   /** The last event, if it was not followed by an empty line. */
   end(): ReadonlyArray<Sse.Event> {
-    return this.feed(`${this.decoder.decode()}\n\n`)
+    return this.feed(`${this.decoder?.decode() ?? ""}\n\n`)
   }
 
   private feed(text: string): ReadonlyArray<Sse.Event> {
@@ -61,5 +65,8 @@ export class EventScanner {
   }
 }
 
+// The parser takes away the mark at the beginning itself; anywhere else it is text.
+const unmarked = { ignoreBOM: true }
+const whole = new TextDecoder("utf-8", unmarked)
 const prefix = "data: "
 const none: ReadonlyArray<Sse.Event> = []
