@@ -48,7 +48,7 @@ export interface Picker {
   readonly pick: (candidates: Arr.NonEmptyReadonlyArray<Candidate>, context: PickContext) => Candidate
   /**
    * How many of the keys that can serve are enough to choose from: a whole number, at least 2. A pool with more keys than that
-   * looks for so many, from where the last search ended, and offers these; so what a request costs does not grow with the
+   * looks for so many, each time from one key further on, and offers these; so what a request costs does not grow with the
    * pool. Default: all. Combinators are always offered all, for what they look for may be anywhere.
    */
   readonly enough?: number

@@ -2,6 +2,7 @@ import { Balancer, KeyPool, Selector } from "@evenkeel/core"
 import type { Candidate } from "@evenkeel/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { Domain } from "../src/internal/domain.ts"
 import { key, layerOf } from "./utils.ts"
 
 const names = Array.from({ length: 200 }, (_, i) => `k${i}`)
@@ -17,18 +18,23 @@ const watched = () => {
 }
 
 describe("a pool with more keys than a pick needs", () => {
-  it.effect("offers as many as are enough, and others each time, until all have been offered", () => {
-    const { offers, selector } = watched()
-    return Effect.gen(function* () {
-      const balancer = yield* Balancer.Balancer
-      yield* Effect.repeat(
-        balancer.use(() => Effect.void),
-        { times: names.length / 8 - 1 }
-      )
-      assert.isTrue(offers.every((offer) => offer.length === 8))
-      assert.deepStrictEqual(offers.flat().toSorted(), names.toSorted())
-    }).pipe(Effect.provide(layerOf({ keys: names.map((name) => key(name)), selector })))
-  })
+  it.effect(
+    "offers as many as are enough, one key further on each time, until all have been offered as often",
+    () => {
+      const { offers, selector } = watched()
+      return Effect.gen(function* () {
+        const balancer = yield* Balancer.Balancer
+        yield* Effect.repeat(
+          balancer.use(() => Effect.void),
+          { times: names.length - 1 }
+        )
+        assert.deepStrictEqual(
+          offers,
+          names.map((_, n) => Array.from({ length: 8 }, (_, i) => names[(n + i) % names.length]!))
+        )
+      }).pipe(Effect.provide(layerOf({ keys: names.map((name) => key(name)), selector })))
+    }
+  )
 
   it.effect("passes over those that cannot serve, and finds the only one that can", () => {
     const { offers, selector } = watched()
@@ -57,5 +63,16 @@ describe("a pool with more keys than a pick needs", () => {
       assert.isTrue(offers.every((offer) => offer.length === 8 && new Set(offer).size === 8))
       assert.strictEqual((yield* pool.snapshot).keys.length, 10)
     }).pipe(Effect.provide(layerOf({ keys: names.map((name) => key(name)), selector })))
+  })
+
+  it("does not count the uses of all its keys to say that none of them is in the way", () => {
+    const domain = new Domain("account", "acme")
+    const uncounted = {
+      get inFlight(): number {
+        throw new Error("counted")
+      }
+    }
+    domain.members.add(uncounted as never)
+    assert.isUndefined(domain.blocks({ attempt: 0, nowMillis: 0, random: () => 0 } as never))
   })
 })

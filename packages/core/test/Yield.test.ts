@@ -204,12 +204,12 @@ const variants: ReadonlyArray<Variant> = [
   {
     name: "a use that succeeds",
     program: ({ balancer }) => balancer.use(() => Effect.andThen(pause, ok)),
-    least: 12
+    least: 10
   },
   {
     name: "a use that fails",
     program: ({ balancer }) => balancer.use(() => Effect.andThen(pause, Effect.fail("no"))),
-    least: 12
+    least: 10
   },
   {
     name: "a use that faults",
@@ -258,12 +258,12 @@ const variants: ReadonlyArray<Variant> = [
   {
     name: "a use with a deadline",
     program: ({ balancer }) => balancer.use(() => Effect.andThen(pause, ok), { timeout: 100 }),
-    least: 14
+    least: 12
   },
   {
     name: "a use that its deadline cuts off",
     program: ({ balancer }) => balancer.use(() => Effect.never, { timeout: 100 }),
-    least: 13
+    least: 11
   },
   {
     name: "a use that waits for its permit, up to a time",

@@ -130,16 +130,17 @@ export const makeSend = (
   const { bytes = true, classifier: table, fallbacks: others } = options
   const idleMillis = Duration.toMillis(Duration.fromInputUnsafe(options.idleTimeout ?? "2 minutes"))
   const attemptOptions = { table, idleMillis, bytes }
-  const transmit = Transmit.make(client)
+  const transmitting = Transmit.make(client)
   return (request, facts = nothing, call = noOptions, scope) =>
     Effect.withFiber((fiber) => {
       const { fallbacks, promptTokens, tokens, upstream } = facts
       const alternatives = call.fallbacks ?? alternativesTo(upstream, others)
       const requestFor = alternatives === undefined ? undefined : rerouting(request, upstream)
       const owner = scope ?? fiber
+      const traced = heard(fiber.context)
+      const transmit = transmitting(traced)
       const use = (lease: Lease.Lease) =>
         attempt(transmit, requestFor?.(lease.context.upstream) ?? request, lease, owner, attemptOptions)
-      const traced = heard(fiber.context)
       const sent = Effect.catchCause(
         balancer.use(traced ? (lease) => Spans.attempt(use(lease), lease) : use, {
           upstream,

@@ -57,8 +57,9 @@ export class Domain {
 
   /** It has just returned, and has as much in flight as it may have so soon. */
   private warming(nowMillis: number): Ineligible | undefined {
-    const { inFlight, scope, warm } = this
-    if (warm === undefined || !warm.blocks(nowMillis, inFlight)) return undefined
+    const { scope, warm } = this
+    // The count goes over all members, and is asked for only where it is needed.
+    if (warm === undefined || !warm.blocks(nowMillis, this.inFlight)) return undefined
     return { reason: "warming", scope, since: warm.since, until: warm.until }
   }
 

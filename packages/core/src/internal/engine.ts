@@ -55,7 +55,7 @@ export class Engine {
   /** All candidates, kept so that the common case of "all can serve" allocates nothing. */
   private allViews: ReadonlyArray<Candidate> | undefined
   private round = 0
-  /** Where the last search of a part of the pool ended. */
+  /** Where the next search of a part of the pool begins. */
   private searched = 0
   /** A fact of another process is being taken. */
   private hearing = false
@@ -214,7 +214,8 @@ export class Engine {
     const round = ++this.round
     const { length } = entries
     const enough = strategy.picker.enough ?? Infinity
-    // Of a pool that is larger than need be the search sees a part, and the next one goes on behind it.
+    // Of a pool that is larger than need be the search sees a part, and the next one begins a key further on: nearly all that it
+    // sees has just been seen, and so is still in the caches of the processor.
     const isPart = length > enough
     const start = isPart ? this.searched % length : 0
     let some: Array<Candidate> | undefined = isPart ? [] : undefined
@@ -227,9 +228,11 @@ export class Engine {
       const no = this.eligibility.verdict(entry, demand)
       if (no === undefined) {
         entry.offered = round
-        if (some?.push(entry.view) !== enough) continue
-        this.searched = at + 1
-        break
+        const found = some?.push(entry.view)
+        if (!isPart) continue
+        if (found === 2) this.searched = at
+        if (found === enough) break
+        continue
       }
       some ??= views.slice(0, i)
       if (no.soft === true) (guessed ??= []).push(entry)

@@ -4,7 +4,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import type { UseOptions } from "../Balancer.ts"
 import type { PermitLost } from "../Errors.ts"
 import { never } from "../Hedging.ts"
@@ -40,9 +40,15 @@ export class Request<A, E, R> {
   }
 
   run(): Effect.Effect<A, E | Unserved, R> {
-    return Effect.flatMap(openPermitted(this.call), (lease) =>
-      Effect.flatMap(Effect.exit(this.use(lease)), (exit) => this.settle(lease, exit))
-    )
+    const opened = openPermitted(this.call)
+    // Mostly there is a key at once.
+    return Exit.isExit(opened) && Exit.isSuccess(opened)
+      ? this.served(opened.value as OpenLease)
+      : Effect.flatMap(opened, (lease) => this.served(lease))
+  }
+
+  private served(lease: OpenLease): Effect.Effect<A, E | Unserved, R> {
+    return Effect.flatMap(Effect.exit(this.use(lease)), (exit) => this.settle(lease, exit))
   }
 
   private settle(lease: OpenLease, exit: Exit.Exit<A, E>): Effect.Effect<A, E | Unserved, R> {

@@ -19,7 +19,7 @@ import { parse } from "./json.ts"
 import { outcomeOfLost } from "./lost.ts"
 import * as Streaming from "./stream/body.ts"
 import { buffered, streamed } from "./stream/responses.ts"
-import { isWhole, type Transmit } from "./transmit.ts"
+import { isWhole, textThere, type Transmit } from "./transmit.ts"
 import { tellUsage } from "./usage.ts"
 
 type Response = HttpClientResponse.HttpClientResponse
@@ -52,11 +52,15 @@ export const attempt = (
       },
       onSuccess: (response) => {
         forgetCredential(response.request)
-        return isWhole(response.status, response.headers)
-          ? restore(receiveWhole(response, lease, options))
-          : Effect.catch(receiveStream(restore, response, lease, owner, options), (error) =>
-              failed(error, lease)
-            )
+        if (isWhole(response.status, response.headers)) {
+          const text = options.bytes ? undefined : textThere(response)
+          return text === undefined
+            ? restore(receiveWhole(response, lease, options))
+            : received(response, text, undefined, lease, options.table)
+        }
+        return Effect.catch(receiveStream(restore, response, lease, owner, options), (error) =>
+          failed(error, lease)
+        )
       }
     })
   )

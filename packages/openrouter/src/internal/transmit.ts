@@ -3,9 +3,8 @@
  *
  * `HttpClient.make` watches each answer, for it might be lost: by a signal, a registry of what is collected, and two more objects.
  * Here none is lost: it is read under the lease, or it is a stream that has an owner. So a client that knows of that
- * (`UndiciHttpClient` of `@evenkeel/undici`) is asked directly. The symbol and the shape of `Exchange` are all they share.
+ * (`UndiciHttpClient` of `@evenkeel/undici`) is asked directly. The symbols and the shape of `Exchange` are all they share.
  */
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import {
   HttpClient,
@@ -26,16 +25,21 @@ type Exchange = (request: HttpClientRequest.HttpClientRequest, isWhole: IsWhole)
 
 const exchangeSymbol = Symbol.for("@evenkeel/HttpClient/exchange")
 
-export const make = (client: HttpClient.HttpClient): Transmit => {
+/** How requests are sent where somebody listens to spans, and where nobody does. */
+export const make = (client: HttpClient.HttpClient): ((traced: boolean) => Transmit) => {
   const { [exchangeSymbol]: exchange } = client as { readonly [exchangeSymbol]?: Exchange }
   const tracing = Tracing.make()
   const usually: Transmit = (request) => Effect.updateContext(client.execute(request), tracing)
-  if (exchange === undefined) return usually
-  return (request) =>
-    Effect.contextWith((context: Context.Context<never>) =>
-      Tracing.heard(context) || !isPlain(request) ? usually(request) : exchange(request, isWhole)
-    )
+  if (exchange === undefined) return () => usually
+  const shorter: Transmit = (request) => (isPlain(request) ? exchange(request, isWhole) : usually(request))
+  return (traced) => (traced ? usually : shorter)
 }
+
+const textSymbol = Symbol.for("@evenkeel/HttpClientResponse/text")
+
+/** The text of an answer, where its client can tell that it has come already. */
+export const textThere = (response: HttpClientResponse.HttpClientResponse): string | undefined =>
+  (response as { [textSymbol]?: () => string | undefined })[textSymbol]?.()
 
 /** A client around another, by both ways. */
 export const around = (

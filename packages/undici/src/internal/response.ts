@@ -25,6 +25,9 @@ import { type Arrival, type Chunks, Source, sourceSymbol } from "./source.ts"
 
 type Failed = HttpClientError.HttpClientError
 
+/** Where those who know of it find the text of an answer that is there already, without an effect to wait for it. */
+const textSymbol = Symbol.for("@evenkeel/HttpClientResponse/text")
+
 export class DispatchResponse
   extends Inspectable.Class
   implements HttpClientResponse.HttpClientResponse, Pipeable
@@ -109,6 +112,14 @@ export class DispatchResponse
     if (!this.exchange.isSolitary || this.taken || this.whole !== undefined) return undefined
     this.taken = true
     return new Source(this.exchange, () => this.arrived())
+  }
+
+  /** The body as text, if all of it has come and nobody has taken of it. */
+  [textSymbol](): string | undefined {
+    const { exchange } = this
+    if (this.taken || !exchange.ended || exchange.failure !== undefined) return undefined
+    this.whole ??= joined(exchange.take())
+    return decode(this.whole)
   }
 
   /** The whole body, kept for the next reader. */
