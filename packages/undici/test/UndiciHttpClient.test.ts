@@ -367,18 +367,20 @@ describe.each(layers)("%s client", (name, layer) => {
   )
 })
 
+/** Asks a server with this answer, and sees to the response. */
+const over = <A>(
+  layer: Layer.Layer<HttpClient.HttpClient>,
+  answer: Answer,
+  body: (
+    response: HttpClientResponse.HttpClientResponse,
+    upstream: Upstream
+  ) => Effect.Effect<A, unknown, Scope.Scope>
+) =>
+  Effect.flatMap(serve(answer), (upstream) =>
+    Effect.flatMap(get(upstream.url), (response) => body(response, upstream))
+  ).pipe(Effect.provide(layer, { local: true }))
+
 describe("a source", () => {
-  const over = <A>(
-    layer: Layer.Layer<HttpClient.HttpClient>,
-    answer: Answer,
-    body: (
-      response: HttpClientResponse.HttpClientResponse,
-      upstream: Upstream
-    ) => Effect.Effect<A, unknown, Scope.Scope>
-  ) =>
-    Effect.flatMap(serve(answer), (upstream) =>
-      Effect.flatMap(get(upstream.url), (response) => body(response, upstream))
-    ).pipe(Effect.provide(layer, { local: true }))
   const textOf = (arrival: Arrival | undefined) =>
     arrival?._tag === "Success" ? Buffer.concat(arrival.value).toString() : arrival?._tag
 
@@ -488,6 +490,38 @@ describe("a source", () => {
           assert.deepStrictEqual([body, sourceOf(response)], ["ok", undefined])
         )
       )
+    })
+  )
+})
+
+describe("the text of an answer that is there", () => {
+  const textOf = (response: HttpClientResponse.HttpClientResponse): string | undefined =>
+    (response as never as Record<symbol, () => string | undefined>)[
+      Symbol.for("@evenkeel/HttpClientResponse/text")
+    ]?.()
+
+  it.live("is had at once, and again by any other way", () =>
+    over(shorter(true), text(200, "grüße"), (response) =>
+      Effect.gen(function* () {
+        assert.strictEqual(textOf(response), "grüße")
+        assert.strictEqual(textOf(response), "grüße")
+        assert.strictEqual(yield* response.text, "grüße")
+      })
+    )
+  )
+
+  it.live("is none where somebody reads it as a stream, or where it is still to come", () =>
+    Effect.gen(function* () {
+      yield* over(shorter(true), text(200, "ok"), (response) =>
+        Effect.gen(function* () {
+          yield* Stream.runDrain(response.stream)
+          assert.isUndefined(textOf(response))
+        })
+      )
+      const half: Answer = (_, response) => {
+        response.write("half")
+      }
+      yield* over(shorter(false), half, (response) => Effect.sync(() => assert.isUndefined(textOf(response))))
     })
   )
 })
