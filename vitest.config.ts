@@ -25,8 +25,8 @@ export default defineConfig({
   test: {
     include: ["packages/*/test/**/*.test.ts", "examples/**/*.test.ts", "docs/test/**/*.test.ts"],
     reporters: ["default", skipped],
-    // Many tests wait, for servers and processes of their own: one worker a core leaves none of them idle.
-    maxWorkers: availableParallelism(),
+    // Many tests wait, for servers and processes of their own: one worker more than cores leaves none of these idle.
+    maxWorkers: availableParallelism() + 1,
     // Those processes begin with the code that the ones before them have compiled.
     env: { NODE_COMPILE_CACHE: join(import.meta.dirname, "node_modules/.cache/node") },
     testTimeout: 30_000,

@@ -3,9 +3,17 @@
  */
 import { clients, type Name } from "./clients/index.ts"
 import type { Client } from "./Client.ts"
-import { percentile } from "./statistics.ts"
+import { median, percentile } from "./statistics.ts"
 
-export type Kind = "calls" | "streams" | "allocation" | "streamAllocation" | "memory" | "crowd" | "soak"
+export type Kind =
+  | "calls"
+  | "streams"
+  | "balancing"
+  | "allocation"
+  | "streamAllocation"
+  | "memory"
+  | "crowd"
+  | "soak"
 export type Figures = Readonly<Record<string, number>>
 
 const lanes = 64
@@ -95,6 +103,20 @@ const inFlight = async (client: Client, url: string, total: number): Promise<Fig
   return { bytes: ((await burst()) - before) / total, requests: total }
 }
 
+/** What a client costs more than another one, CPU per request: both in one process, in turn, in ten blocks each. */
+const beside = async (client: Client, other: Client, total: number): Promise<Figures> => {
+  const block = total / 20
+  const cost = async (each: Client): Promise<number> => (await timed(block, call(each)))["cpu"]!
+  for (const each of [client, other]) await run(4 * block, lanes, call(each))
+  const more: Array<number> = []
+  for (let turn = 0; turn < 10; turn++) {
+    const [first, second] = turn % 2 === 0 ? [client, other] : [other, client]
+    const difference = (await cost(first)) - (await cost(second))
+    more.push(turn % 2 === 0 ? difference : -difference)
+  }
+  return { cpu: median(more) }
+}
+
 const soak = async (client: Client, total: number): Promise<Figures> => {
   const one = call(client)
   const parts = 10
@@ -125,6 +147,8 @@ const measure = async (kind: Kind, client: Client, url: string, total: number): 
       }
       return { ...(await timed(total, stream(client))), first: first * 10 }
     }
+    case "balancing":
+      return beside(client, await (await clients.unbalanced.load())(`${url}/v1`), total)
     case "allocation": {
       await run(2000, lanes, call(client))
       return allocated(total, call(client))

@@ -14,6 +14,7 @@ export interface Part {
 
 const sdks = ["openai", "aiSdk", "openrouterSdk"] as const
 const main = [
+  "dispatch",
   "undici",
   "effect",
   "effectSilent",
@@ -23,7 +24,7 @@ const main = [
   "openaiLean",
   ...sdks
 ] as const
-const streaming = ["undici", "effect", "effectSilent", "leanSilent", "chat", "openai"] as const
+const streaming = ["dispatch", "undici", "effect", "effectSilent", "leanSilent", "chat", "openai"] as const
 
 /** Within two minutes on a quiet machine: enough to see which way a change goes. */
 export const quick: ReadonlyArray<Part> = [
@@ -42,7 +43,8 @@ export const quick: ReadonlyArray<Part> = [
     requests: 3000,
     rounds: 2
   },
-  { kind: "streams", clients: ["effect", "chat", "openai"], requests: 800, rounds: 2 },
+  { kind: "streams", clients: ["dispatch", "effect", "chat", "openai"], requests: 800, rounds: 2 },
+  { kind: "balancing", clients: ["chat"], requests: 30_000, rounds: 1 },
   { kind: "allocation", clients: ["effect", "leanSilent", "unbalanced", "chat"], requests: 2000, rounds: 1 },
   { kind: "memory", clients: ["effect", "unbalanced", "chat"], requests: 512, rounds: 1 }
 ]
@@ -66,6 +68,7 @@ export const full: ReadonlyArray<Part> = [
     requests: 4000,
     rounds: 5
   },
+  { kind: "balancing", clients: ["chat"], requests: 100_000, rounds: 5 },
   { kind: "allocation", clients: every, requests: 2000, rounds: 3 },
   { kind: "streamAllocation", clients: streaming, requests: 500, rounds: 3 },
   { kind: "memory", clients: [...main, "chatStandard"], requests: 512, rounds: 3 },

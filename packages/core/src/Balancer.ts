@@ -259,10 +259,9 @@ const once = <A, E, R>(
   Effect.uninterruptibleMask((restore) => {
     const call = new Call(room, Fiber.getCurrent()!, restore, options)
     room.retry.begun?.(call.now())
+    begun?.(call)
     const request = new Request(call, f, options).run()
-    if (begun === undefined) return finished(call, request)
-    begun(call)
-    return request
+    return begun === undefined ? finished(call, request) : request
   })
 
 /** The request, and a copy of it on another key if it takes long. */

@@ -42,7 +42,7 @@ export interface Options {
   readonly lease?: Duration.Input | undefined
   /**
    * Without Redis: `local` goes on with the caps of this process alone, and may overrun those of the fleet; `refuse` lets
-   * no request through, and cuts off what goes on for longer than `lease`, because its permit may be another's by then.
+   * no request through, and cuts off what goes on for longer than nine tenths of `lease`, because its permit may be another's by then.
    * Default `local`: a cap is seldom worth an outage.
    */
   readonly onUnavailable?: "local" | "refuse" | undefined

@@ -235,10 +235,14 @@ const broken: ReadonlyArray<Broken> = [
 ]
 
 /** The names of the laws that the selector breaks. A broken one is found by a third of the programs. */
-const brokenBy = (selector: Selector.Selector, options?: SelectorLaws.Options) =>
+/** The laws that it breaks; for `bounded` half a second is needed, and it is asked only where it matters. */
+const brokenBy = (selector: Selector.Selector, options?: SelectorLaws.Options, bounded = false) =>
   Effect.map(
-    Effect.forEach(SelectorLaws.laws(selector, { ...options, runs: 30 }), (law) =>
-      Effect.flip(law.check).pipe(Effect.option)
+    Effect.forEach(
+      SelectorLaws.laws(selector, { ...options, runs: 30 }).filter(
+        ({ name }) => bounded || name !== "bounded"
+      ),
+      (law) => Effect.flip(law.check).pipe(Effect.option)
     ),
     (found) => found.flatMap((error) => (error._tag === "Some" ? [error.value.law] : []))
   )
@@ -248,7 +252,7 @@ describe("SelectorLaws", () => {
     for (const { how, law, options, selector } of broken) {
       it.effect(`${how}: ${law}`, () =>
         Effect.gen(function* () {
-          assert.deepStrictEqual(yield* brokenBy(selector, options), [law])
+          assert.deepStrictEqual(yield* brokenBy(selector, options, law === "bounded"), [law])
         })
       )
     }

@@ -17,6 +17,10 @@ const sdks = () => import("./sdks.ts")
 const entry = (title: string, load: () => Promise<Make>, streams = true): Entry => ({ title, load, streams })
 
 export const clients = {
+  dispatch: entry(
+    "undici `dispatch`, read in its callbacks",
+    async () => (await import("./undici.ts")).dispatching
+  ),
   undici: entry("undici `request`", async () => (await import("./undici.ts")).make),
   effect: entry("Effect HttpClient, undici layer", async () => (await effect()).standard),
   effectSilent: entry(

@@ -154,10 +154,14 @@ export class Uses {
     }
   })
 
-  /** Without `local`: cuts off what has not been renewed in time, for it may be another's by then. */
+  /**
+   * Without `local`: cuts off what has not been renewed in time, for it may be another's by then. A tenth of the lease is kept for
+   * timers that ring late, as on a machine that is busy; by then two renewals have failed.
+   */
   get expiring(): Effect.Effect<never> {
     const { leaseMillis } = this.options
-    const due = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const due = Effect.flatMap(Clock.currentTimeMillis, (time) => {
+      const now = time + leaseMillis / 10
       const over = [...this.held.values()].filter(({ until }) => until <= now)
       return Effect.andThen(
         Effect.forEach(over, (use) => this.lose(use), { discard: true }),
