@@ -9,7 +9,7 @@ import { full, quick, type Part } from "./plan.ts"
 import { report } from "./report.ts"
 import { machine, type Measured, type Results, versions } from "./results.ts"
 import { cell, micro, upstream, type Upstream } from "./run.ts"
-import { sizes } from "./sizes.ts"
+import { packageSizes, sizes } from "./sizes.ts"
 
 const mode = process.argv.includes("--full") ? "full" : "quick"
 
@@ -48,7 +48,7 @@ const results: Results = {
   cells,
   picks: await micro<ReadonlyArray<PickRow>>("micro/picks.ts", mode),
   layers: await micro<ReadonlyArray<LayerRow>>("micro/layers.ts"),
-  sizes: await sizes()
+  sizes: [...(await sizes()), ...(await packageSizes())]
 }
 const page = report(results)
 if (process.argv.includes("--write")) {

@@ -61,7 +61,7 @@ const every = [
 
 /** All of it. */
 export const full: ReadonlyArray<Part> = [
-  { kind: "calls", clients: every, requests: 20_000, rounds: 7 },
+  { kind: "calls", clients: every, requests: 20_000, rounds: 5 },
   {
     kind: "streams",
     clients: [...streaming, "openaiLean", "aiSdk", "openrouterSdk"],

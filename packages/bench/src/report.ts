@@ -1,6 +1,8 @@
 /**
  * The results as a page of Markdown.
  */
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import { clients, names, type Name } from "./clients/index.ts"
 import type { Kind } from "./cell.ts"
 import { goals } from "./goals.ts"
@@ -182,7 +184,7 @@ and streams a core can carry, and that is what is measured here.
   a deadline. Spans are off unless the row says so.
 
 To repeat it: \`pnpm bench\` takes about two minutes and prints this page; \`pnpm bench --full\` measures more clients, more
-often, and takes about an hour. \`--write\` writes the page, and every figure to \`packages/bench/results.json\`.
+often, and takes about half an hour. \`--write\` writes the page, and every figure to \`packages/bench/results.json\`.
 
 ## Goals
 
@@ -217,8 +219,10 @@ ${layers(results)}
 
 ## Sizes
 
-Bundled and minified, without \`effect\`:
+Bundled and minified, without \`effect\`; a package also without the packages that it imports:
 
 ${sizes(results)}
+
+${readFileSync(join(import.meta.dirname, "../learnt.md"), "utf8")}
 `.trim()}\n`
 }

@@ -18,15 +18,16 @@ export const secretOf = (name: string): string => {
 
 /** A run of so many characters is a part of a secret. */
 const telling = 8
+/** In hexadecimal digits each is two of them; half as many are met by chance among the ids of some thousand spans. */
+const tellingDigits = 2 * telling
 
-/** All that a secret may look like: as it is, in a URL, in hexadecimal digits, and in base64 wherever it begins there. */
+/** All that a secret may look like in letters: as it is, in a URL, and in base64 wherever it begins there. */
 const formsOf = (secret: string): ReadonlyArray<string> => {
   const told = secret.slice(prefix.length)
   const shifted = [0, 1, 2].map((n) => Buffer.from(told.slice(n)))
   return [
     told,
     encodeURIComponent(told),
-    Buffer.from(told).toString("hex"),
     // The last characters depend on what follows.
     ...shifted.flatMap((bytes) => [
       bytes.toString("base64").slice(0, -4),
@@ -37,19 +38,18 @@ const formsOf = (secret: string): ReadonlyArray<string> => {
 
 /** Finds the parts of these secrets that occur in a text, in any of their forms. */
 export const finder = (secrets: ReadonlyArray<string>): ((text: string) => ReadonlyArray<string>) => {
-  const parts = new Set<string>()
-  for (const form of secrets.flatMap(formsOf)) {
-    for (let i = 0; i + telling <= form.length; i++) parts.add(form.slice(i, i + telling))
-  }
-  return (text) => {
-    const found: Array<string> = []
-    for (let i = 0; i + telling <= text.length; i++) {
-      const part = text.slice(i, i + telling)
-      if (parts.has(part)) found.push(part)
-    }
-    return found
-  }
+  const parts = new Set(secrets.flatMap(formsOf).flatMap((form) => runsOf(form, telling)))
+  const digits = new Set(secrets.map(hexOf).flatMap((form) => runsOf(form, tellingDigits)))
+  return (text) => [
+    ...runsOf(text, telling).filter((run) => parts.has(run)),
+    ...runsOf(text, tellingDigits).filter((run) => digits.has(run))
+  ]
 }
+
+const hexOf = (secret: string): string => Buffer.from(secret.slice(prefix.length)).toString("hex")
+
+const runsOf = (text: string, length: number): Array<string> =>
+  Array.from({ length: Math.max(0, text.length - length + 1) }, (_, at) => text.slice(at, at + length))
 
 /** All the text that a log, an error report or a debugger could show of a value. */
 export const textOf = (value: unknown): string => {

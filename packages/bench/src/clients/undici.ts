@@ -19,8 +19,8 @@ export const dispatching: Make = async (url) => {
         onResponseEnd: () => resolve(),
         onResponseError: (_, error) => reject(error)
       }
-      const body_ = JSON.stringify({ ...body(), ...more })
-      agent.dispatch({ origin, path: pathname, method: "POST", headers: headers(turn), body: body_ }, handler)
+      const json = JSON.stringify({ ...body(), ...more })
+      agent.dispatch({ origin, path: pathname, method: "POST", headers: headers(turn), body: json }, handler)
     })
   return {
     call: async (turn) => {
