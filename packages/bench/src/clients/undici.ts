@@ -14,6 +14,7 @@ export const dispatching: Make = async (url) => {
   const send = (turn: number, more: object, push: (bytes: Uint8Array) => void): Promise<void> =>
     new Promise((resolve, reject) => {
       const handler: Dispatcher.DispatchHandler = {
+        onRequestStart: () => {},
         onResponseStart: () => {},
         onResponseData: (_, bytes) => push(bytes),
         onResponseEnd: () => resolve(),
