@@ -223,6 +223,6 @@ Bundled and minified, without \`effect\`; a package also without the packages th
 
 ${sizes(results)}
 
-${readFileSync(join(import.meta.dirname, "../learnt.md"), "utf8")}
+${readFileSync(join(import.meta.dirname, "../learnt.markdown"), "utf8")}
 `.trim()}\n`
 }
